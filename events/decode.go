@@ -1,0 +1,419 @@
+package events
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/comeet-connector/comeet-connector/schemas"
+)
+
+// attributes are the members of a structured CloudEvent that have a meaning here.
+var attributes = []string{
+	"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data", "data_base64",
+	ExtAccount, ExtTraceparent, ExtTracestate,
+}
+
+// Decode reads one event out of a message's headers and body, in the structured, the binary, or the header-less
+// structured encoding, and validates it whole. Data is then a pointer to the struct of the event's type; callers
+// that expect one type check which it is. Unknown fields of the data are ignored; unknown attributes are extensions.
+//
+// The only error is *InvalidError, which lists everything that is wrong. The returned event then carries those of its
+// attributes that could be read and are valid in themselves, without Data: enough to tell a publisher which of its
+// events it was.
+func Decode(h Header, body []byte) (Event, error) {
+	var d decoder
+	contentType := mediaType(header(h, HeaderContentType))
+	switch {
+	case contentType == ContentType || contentType == "application/cloudevents":
+		d.structured(body)
+	case strings.HasPrefix(contentType, "application/cloudevents-batch"):
+		d.defect("", "must not be a batch: publish one event per message")
+	case strings.HasPrefix(contentType, "application/cloudevents"):
+		d.defect("", "must have the content type "+ContentType+", or be a binary CloudEvent with JSON data")
+	default:
+		if binary, attrs := d.headers(h); binary {
+			d.binary(attrs, contentType, body)
+		} else {
+			d.structured(body)
+		}
+	}
+	if d.event.Extensions[ExtTraceparent] == "" {
+		if tp := header(h, HeaderTraceparent); wellFormedTraceparent(tp) {
+			d.extension(ExtTraceparent, tp)
+			if ts := header(h, HeaderTracestate); ts != "" && textDefect(ts, MaxExtensionBytes) == "" {
+				d.extension(ExtTracestate, ts)
+			}
+		}
+	}
+	if len(d.found) > 0 {
+		d.event.Data = nil
+		return d.event, &InvalidError{Violations: tidy(d.found), CandidateID: d.candidateID}
+	}
+	return d.event, nil
+}
+
+type decoder struct {
+	event       Event
+	candidateID string
+	found       []Violation
+	nul         []Violation
+}
+
+func (d *decoder) defect(pointer, message string) {
+	d.found = append(d.found, Violation{pointer, message})
+}
+
+func (d *decoder) structured(body []byte) {
+	p, tree, ok := parseJSON(body)
+	d.found = append(d.found, p.found...)
+	d.nul = p.nul
+	members, isObject := tree.(map[string]any)
+	if !isObject {
+		switch _, isArray := tree.([]any); {
+		case isArray:
+			d.defect("", "must not be a batch: publish one event per message")
+		case ok:
+			d.defect("", "must be a JSON object")
+		}
+		return
+	}
+	if !ok {
+		// What was read before the defect names the event; that the rest is missing is no further defect.
+		partial := decoder{}
+		partial.attributes(members)
+		partial.note(members["data"])
+		d.event, d.candidateID = partial.event, partial.candidateID
+		return
+	}
+	d.attributes(members)
+	data, plain := members["data"]
+	encoded, base := members["data_base64"]
+	switch {
+	case plain && base:
+		d.defect("/data_base64", "must not stand beside data")
+		d.data(data)
+	case plain:
+		d.data(data)
+	case base:
+		text, isString := encoded.(string)
+		if !isString {
+			d.defect("/data_base64", "must be string")
+			return
+		}
+		decoded, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			d.defect("/data_base64", "must be base64 (RFC 4648, with padding)")
+			return
+		}
+		d.dataBody(decoded)
+	default:
+		d.defect("/data", "is required")
+	}
+}
+
+// binary reads the binary encoding. The content type is the datacontenttype; newer drafts of the binding also allow a
+// header of its own for it.
+func (d *decoder) binary(attrs map[string]any, contentType string, body []byte) {
+	if _, own := attrs["datacontenttype"]; !own && contentType != "" {
+		attrs["datacontenttype"] = contentType
+	}
+	d.attributes(attrs)
+	d.dataBody(body)
+}
+
+// headers collects the attributes out of ce- headers. binary tells whether any of those that every event has is there:
+// others may have been added on the way to a structured one.
+func (d *decoder) headers(h Header) (binary bool, attrs map[string]any) {
+	const prefix = "ce-"
+	for key, values := range h {
+		if len(key) <= len(prefix) || !strings.EqualFold(key[:len(prefix)], prefix) {
+			continue
+		}
+		name := strings.ToLower(key[len(prefix):])
+		switch name {
+		case "specversion", "id", "source", "type":
+			binary = true
+		}
+		for _, value := range values {
+			value = percentDecode(strings.TrimSpace(value))
+			if attrs == nil {
+				attrs = map[string]any{}
+			}
+			if known, twice := attrs[name]; twice && known != value {
+				d.defect(pointer([]step{{name: name, index: -1}}), "must not appear twice")
+				continue
+			}
+			attrs[name] = value
+		}
+	}
+	if !binary {
+		d.found = nil
+	}
+	return binary, attrs
+}
+
+// attributes reads all members but the data. null means absent (CloudEvents JSON format).
+func (d *decoder) attributes(members map[string]any) {
+	const required = "is required"
+	for _, name := range [...]string{"specversion", "id", "source", "type"} {
+		if members[name] == nil {
+			d.defect("/"+name, required)
+		}
+	}
+	for name, value := range members {
+		if value == nil || name == "data" || name == "data_base64" {
+			continue
+		}
+		if !specified(name) {
+			d.foreign(name, value)
+			continue
+		}
+		text, isString := value.(string)
+		limit := MaxAttributeBytes
+		if name == "dataschema" {
+			limit = MaxExtensionBytes
+		}
+		problem := "must be string"
+		if isString {
+			problem = textDefect(text, limit)
+		}
+		if problem == "" {
+			problem = d.attribute(name, text)
+		}
+		if problem != "" {
+			d.defect("/"+name, problem)
+		}
+	}
+}
+
+// specified tells whether CloudEvents itself defines the attribute.
+func specified(name string) bool {
+	switch name {
+	case "specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema":
+		return true
+	}
+	return false
+}
+
+// attribute sets a specified attribute; it returns what is wrong with the value.
+func (d *decoder) attribute(name, text string) (problem string) {
+	switch name {
+	case "specversion":
+		if text != "1.0" {
+			return "must be 1.0"
+		}
+	case "id":
+		d.event.ID = text
+	case "source":
+		d.event.Source = text
+	case "type":
+		if schemas.ID(text) == "" {
+			return "must be one of " + strings.Join(schemas.Types(), ", ")
+		}
+		d.event.Type = text
+	case "subject":
+		d.event.Subject = text
+	case "time":
+		t, ok := parseTime(text)
+		if !ok {
+			return messageTime
+		}
+		d.event.Time = t
+	case "datacontenttype":
+		if !isJSON(mediaType(text)) {
+			return "must be a JSON media type"
+		}
+	case "dataschema":
+		d.event.DataSchema = text
+	}
+	return ""
+}
+
+// foreign reads an extension attribute.
+func (d *decoder) foreign(name string, value any) {
+	text, problem := "", ""
+	switch v := value.(type) {
+	case string:
+		text = v
+	case bool:
+		text = strconv.FormatBool(v)
+	case json.Number:
+		i, err := strconv.ParseInt(string(v), 10, 32)
+		if err != nil {
+			problem = messageExtensionType
+		}
+		text = strconv.FormatInt(i, 10)
+	default:
+		problem = messageExtensionType
+	}
+	if !validExtensionName(name) {
+		problem = messageExtensionName
+	} else if problem == "" {
+		problem = boundedDefect(text, MaxExtensionBytes)
+	}
+	if problem != "" {
+		d.defect(pointer([]step{{name: name, index: -1}}), problem)
+		return
+	}
+	if len(d.event.Extensions) == MaxExtensions {
+		d.defect("", messageExtensions)
+		return
+	}
+	d.extension(name, text)
+}
+
+func (d *decoder) extension(name, text string) {
+	if d.event.Extensions == nil {
+		d.event.Extensions = map[string]string{}
+	}
+	d.event.Extensions[name] = text
+}
+
+// dataBody reads data that is a JSON document of its own.
+func (d *decoder) dataBody(body []byte) {
+	p, tree, ok := parseJSON(body, step{name: "data", index: -1})
+	d.found = append(d.found, p.found...)
+	d.nul = append(d.nul, p.nul...)
+	if !ok {
+		d.note(tree)
+		return
+	}
+	d.data(tree)
+}
+
+// data validates the data and copies it into its Go type.
+func (d *decoder) data(tree any) {
+	var target Data
+	switch d.event.Type {
+	case TypeSourced:
+		target = new(Sourced)
+	case TypeClaimed:
+		target = new(Claimed)
+	case TypeAccepted:
+		target = new(Accepted)
+	case TypeFailed:
+		target = new(Failed)
+	case TypeStatusChanged:
+		target = new(StatusChanged)
+	default:
+		d.note(tree)
+		return // the type's own violation was found already
+	}
+	if d.event.Type == TypeSourced {
+		d.note(tree)
+		// Our own events may hold what Comeet sent; sourced ones go to Comeet and into headers of others.
+		d.found = append(d.found, d.nul...)
+	}
+	if vs := compiled().validate(d.event.Type, tree); len(vs) > 0 {
+		d.found = append(d.found, vs...)
+		return
+	}
+	f := filler{path: append(make([]step, 0, 8), step{name: "data", index: -1})}
+	f.fill(reflect.ValueOf(target).Elem(), tree)
+	d.found = append(d.found, f.found...)
+	d.event.Data = target
+}
+
+// note remembers the candidate's id if it has the documented form.
+func (d *decoder) note(data any) {
+	members, _ := data.(map[string]any)
+	candidate, _ := members["candidate"].(map[string]any)
+	if id, _ := candidate["id"].(string); validCandidateID(id) {
+		d.candidateID = id
+	}
+}
+
+// validCandidateID is the pattern of candidate.id in the schema; a test holds them together.
+func validCandidateID(id string) bool {
+	if id == "" || len(id) > 100 {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("._:-", rune(c)) {
+			return false
+		}
+	}
+	return true
+}
+
+// textDefect tells what is wrong with the value of a specified attribute.
+func textDefect(s string, limit int) string {
+	if strings.TrimSpace(s) == "" {
+		return "must not be blank"
+	}
+	return boundedDefect(s, limit)
+}
+
+// boundedDefect tells what is wrong with the value of an attribute that may be empty.
+func boundedDefect(s string, limit int) string {
+	switch {
+	case len(s) > limit:
+		return fmt.Sprintf("must have at most %d bytes", limit)
+	case printable(s):
+		return ""
+	case !utf8.ValidString(s):
+		return messageUnicode
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return "must not hold control characters"
+	}
+	return ""
+}
+
+var messageExtensions = fmt.Sprintf("must have at most %d extensions", MaxExtensions)
+
+// printable tells whether s is of printable ASCII alone, as nearly all attributes are.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+const messageExtensionType = "must be string, boolean or 32-bit integer"
+
+const messageExtensionName = "must have a name of 1 to 64 lower-case letters and digits"
+
+func validExtensionName(name string) bool {
+	if name == "" || len(name) > 64 || name == "data" || specified(name) {
+		return false
+	}
+	for i := range len(name) {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}
+
+// header returns the first value of a header, whatever the case of its name; of several spellings, the exact one.
+func header(h Header, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[0]
+	}
+	value, found := "", ""
+	for key, values := range h {
+		if len(values) > 0 && strings.EqualFold(key, name) && (found == "" || key < found) {
+			value, found = values[0], key
+		}
+	}
+	return value
+}
+
+// mediaType returns the media type without parameters, in lower case.
+func mediaType(contentType string) string {
+	contentType, _, _ = strings.Cut(contentType, ";")
+	return strings.ToLower(strings.TrimSpace(contentType))
+}
+
+func isJSON(mediaType string) bool {
+	return mediaType == "application/json" || mediaType == "text/json" || strings.HasSuffix(mediaType, "+json")
+}

@@ -1,0 +1,377 @@
+package events_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+const smallData = `{"candidate":{"id":"c-1","first_name":"Noor","last_name":"Lindqvist"},"position":{"uid":"87.405"}}`
+
+// small is the event that all encodings of smallData stand for.
+func small() events.Event {
+	return events.Event{
+		ID: "e 1", Source: "urn:söurce", Type: events.TypeSourced, Time: time.Date(2031, 2, 3, 4, 5, 6, 700_000_000, time.UTC), Subject: "c-1",
+		Extensions: map[string]string{"account": "acme", "urgent": "true", "rank": "-7", "traceparent": traceparent},
+		Data: &events.Sourced{
+			Candidate: events.Candidate{ID: "c-1", FirstName: "Noor", LastName: "Lindqvist"}, Position: events.Position{UID: "87.405"},
+		},
+	}
+}
+
+const smallAttributes = `"specversion":"1.0","id":"e 1","source":"urn:s\u00f6urce","type":"candidate.sourced","time":"2031-02-03T04:05:06.7Z",` +
+	`"subject":"c-1","account":"acme","urgent":true,"rank":-7,"traceparent":"` + traceparent + `"`
+
+func binaryHeader(change events.Header) events.Header {
+	h := events.Header{
+		"ce-specversion": {"1.0"}, "ce-id": {"e%201"}, "ce-source": {"urn:s%C3%B6urce"}, "ce-type": {"candidate.sourced"},
+		"ce-time": {"2031-02-03T04:05:06.7Z"}, "ce-subject": {"c-1"}, "ce-account": {"acme"}, "ce-urgent": {"true"}, "ce-rank": {"-7"},
+		"ce-traceparent": {traceparent}, "content-type": {"application/json"},
+	}
+	for name, values := range change {
+		if values == nil {
+			delete(h, name)
+		} else {
+			h[name] = values
+		}
+	}
+	return h
+}
+
+func TestDecodeEncodings(t *testing.T) {
+	t.Parallel()
+	upper := events.Header{}
+	for name, values := range binaryHeader(nil) {
+		upper[strings.ToUpper(name)] = values
+	}
+	structured := `{` + smallAttributes + `,"data":` + smallData + `}`
+	for _, tt := range []struct {
+		name   string
+		header events.Header
+		body   string
+	}{
+		{"structured", events.Header{"Content-Type": {"application/cloudevents+json"}}, structured},
+		{"structured with parameters", events.Header{"content-type": {"Application/CloudEvents+JSON; charset=UTF-8"}}, structured},
+		{"structured, upper-case header", events.Header{"CONTENT-TYPE": {"application/cloudevents+json"}}, structured},
+		{"structured without format", events.Header{"Content-Type": {"application/cloudevents"}}, structured},
+		{"structured wins over ce- headers", events.Header{"Content-Type": {"application/cloudevents+json"}, "ce-id": {"other"}}, structured},
+		{"no headers", nil, structured},
+		{"foreign ce- header", events.Header{"ce-hop": {"1"}, "Ce-Hop": {"2"}}, structured},
+		{"plain JSON content type", events.Header{"Content-Type": {"application/json"}}, structured},
+		{"data first, spaces", nil, " {\n\t\"data\" : " + smallData + " ,\r\n" + smallAttributes + " } \n"},
+		{"datacontenttype", nil, `{"datacontenttype":"Application/Vnd.x+JSON;a=b",` + smallAttributes + `,"data":` + smallData + `}`},
+		{"null attributes are absent", nil, `{"dataschema":null,"other":null,` + smallAttributes + `,"data":` + smallData + `}`},
+		{"data_base64", nil, `{` + smallAttributes + `,"data_base64":"` + base64.StdEncoding.EncodeToString([]byte(smallData)) + `"}`},
+		{"binary", binaryHeader(nil), smallData},
+		{"binary, upper-case headers", upper, smallData},
+		{"binary without content type", binaryHeader(events.Header{"content-type": nil}), smallData},
+		{"binary, datacontenttype of its own", binaryHeader(events.Header{"content-type": nil, "ce-datacontenttype": {"text/json"}}), smallData},
+		{"binary, not encoded", binaryHeader(events.Header{"ce-source": {"urn:söurce"}, "ce-id": {" e 1 "}}), smallData},
+		{"binary, repeated alike", binaryHeader(events.Header{"Ce-Id": {"e 1", "e%201"}}), smallData},
+		{"plain traceparent", binaryHeader(events.Header{"ce-traceparent": nil, "Traceparent": {traceparent}}), smallData},
+		{"plain traceparent loses", binaryHeader(events.Header{"traceparent": {"00-00000000000000000000000000000001-0000000000000001-00"}}), smallData},
+		{"unknown data fields", nil, `{` + smallAttributes + `,"data":` + strings.Replace(smallData, `"first_name"`, `"FIRST_NAME":"Eve","nested":{"a":[1]},"first_name"`, 1) + `}`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := events.Decode(tt.header, []byte(tt.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(small(), got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestDecodeTraceHeaders(t *testing.T) {
+	t.Parallel()
+	body := []byte(`{"specversion":"1.0","id":"1","source":"s","type":"candidate.sourced","data":` + smallData + `}`)
+	for _, tt := range []struct {
+		name   string
+		header events.Header
+		want   map[string]string
+	}{
+		{"both", events.Header{"Traceparent": {traceparent}, "tracestate": {"a=b"}}, map[string]string{"traceparent": traceparent, "tracestate": "a=b"}},
+		{"state alone", events.Header{"tracestate": {"a=b"}}, nil},
+		{"malformed", events.Header{"traceparent": {"00-xyz"}}, nil},
+		{"all zero", events.Header{"traceparent": {"00-00000000000000000000000000000000-00f067aa0ba902b7-01"}}, nil},
+		{"upper-case", events.Header{"traceparent": {strings.ToUpper(traceparent)}}, nil},
+		{"empty", events.Header{"traceparent": {}}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := events.Decode(tt.header, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got.Extensions); diff != "" {
+				t.Error(diff)
+			}
+			if tp := got.Traceparent(); tp != tt.want["traceparent"] {
+				t.Errorf("Traceparent() = %q", tp)
+			}
+		})
+	}
+}
+
+// TestDecodeSDK: what the CloudEvents SDK for Go sends.
+func TestDecodeSDK(t *testing.T) {
+	t.Parallel()
+	e := cloudevents.New()
+	e.SetID("e 1")
+	e.SetSource("urn:source")
+	e.SetType(events.TypeSourced)
+	e.SetExtension("rank", 7)
+	e.SetExtension("urgent", true)
+	if err := e.SetData("application/json", json.RawMessage(smallData)); err != nil {
+		t.Fatal(err)
+	}
+	body, err := e.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := events.Decode(nil, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := events.Event{ID: "e 1", Source: "urn:source", Type: events.TypeSourced, Extensions: map[string]string{"rank": "7", "urgent": "true"}, Data: small().Data}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestNumbersAreKept: custom fields keep their digits.
+func TestNumbersAreKept(t *testing.T) {
+	t.Parallel()
+	data := strings.Replace(smallData, `"id"`, `"custom_fields":{"a":12345678901234567890.10,"b":[1e3,null,true,"x"],"c":null},"id"`, 1)
+	e, err := events.Decode(nil, []byte(`{`+smallAttributes+`,"data":`+data+`}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"a": json.Number("12345678901234567890.10"), "b": []any{json.Number("1e3"), nil, true, "x"}, "c": nil}
+	if diff := cmp.Diff(want, e.Data.(*events.Sourced).Candidate.CustomFields); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDecodeDefects(t *testing.T) {
+	t.Parallel()
+	const id = `/data/candidate/id must match ^[A-Za-z0-9._:-]{1,100}$`
+	const one = "/data/position must have exactly one of uid, custom_id, name"
+	envelope := func(data string) string { return `{` + smallAttributes + `,"data":` + data + `}` }
+	candidate := func(fields string) string { return envelope(strings.Replace(smallData, `"id"`, fields+`,"id"`, 1)) }
+	position := func(p string) string { return envelope(strings.Replace(smallData, `{"uid":"87.405"}`, p, 1)) }
+	attribute := func(old, replacement string) string {
+		return strings.Replace(envelope(smallData), old, replacement, 1)
+	}
+	const types = "/type must be one of candidate.sourced, candidate.submission.claimed, candidate.submission.accepted, candidate.submission.failed, candidate.status.changed"
+	for _, tt := range []struct {
+		name   string
+		header events.Header
+		body   string
+		want   []string
+	}{
+		{"empty", nil, "", []string{"the event must be JSON: syntax error at byte 0"}},
+		{"not JSON", nil, "secret", []string{"the event must be JSON: syntax error at byte 0"}},
+		{"trailing", nil, "{} secret", []string{"the event must be JSON: syntax error at byte 3"}},
+		{"no object", nil, `"secret"`, []string{"the event must be a JSON object"}},
+		{"null", nil, `null`, []string{"the event must be a JSON object"}},
+		{"batch by content type", events.Header{"Content-Type": {"application/cloudevents-batch+json"}}, `[]`, []string{"the event must not be a batch: publish one event per message"}},
+		{"batch by content", nil, `[{}]`, []string{"the event must not be a batch: publish one event per message"}},
+		{"other format", events.Header{"Content-Type": {"application/cloudevents+avro"}}, `x`, []string{"the event must have the content type application/cloudevents+json, or be a binary CloudEvent with JSON data"}},
+		{"nothing", nil, `{}`, []string{"/data is required", "/id is required", "/source is required", "/specversion is required", "/type is required"}},
+		{"binary, nothing", events.Header{"ce-id": {"%00"}}, ``, []string{"/data must be JSON: syntax error at byte 0", "/id must not hold control characters", "/source is required", "/specversion is required", "/type is required"}},
+		{"binary, not JSON", binaryHeader(events.Header{"content-type": {"text/plain"}}), smallData, []string{"/datacontenttype must be a JSON media type"}},
+		{"binary, contradiction", binaryHeader(events.Header{"CE-ID": {"other"}}), smallData, []string{"/id must not appear twice"}},
+		{"binary, invalid UTF-8", binaryHeader(events.Header{"ce-subject": {"%ff"}}), smallData, []string{"/subject must be valid Unicode (UTF-8, no lone surrogates)"}},
+		{"binary, extension name", binaryHeader(events.Header{"ce-secret_name": {"x"}}), smallData, []string{"/* must have a name of 1 to 64 lower-case letters and digits"}},
+		{"specversion", nil, attribute(`"1.0"`, `"0.3"`), []string{"/specversion must be 1.0"}},
+		{"attribute types", nil, attribute(`"e 1"`, `17`), []string{"/id must be string"}},
+		{"blank", nil, attribute(`"e 1"`, `"\t"`), []string{"/id must not be blank"}},
+		{"long", nil, attribute(`"e 1"`, `"`+strings.Repeat("ö", 257)+`"`), []string{"/id must have at most 512 bytes"}},
+		{"control characters", nil, attribute(`"e 1"`, `"a\r\nb"`), []string{"/id must not hold control characters"}},
+		{"unknown type", nil, attribute(`candidate.sourced`, `candidate.unknown`), []string{types}},
+		{"time", nil, attribute(`2031-02-03T04:05:06.7Z`, `2031-02-03 04:05`), []string{"/time must be a date and time of RFC 3339"}},
+		{"datacontenttype", nil, attribute(`"account"`, `"datacontenttype":"application/xml","account"`), []string{"/datacontenttype must be a JSON media type"}},
+		{"extension value", nil, attribute(`-7`, `1.5`), []string{"/* must be string, boolean or 32-bit integer"}},
+		{"extension object", nil, attribute(`"acme"`, `{}`), []string{"/account must be string, boolean or 32-bit integer"}},
+		{"extension name", nil, attribute(`"urgent"`, `"secret_name"`), []string{"/* must have a name of 1 to 64 lower-case letters and digits"}},
+		{"many extensions", nil, attribute(`"urgent"`, manyExtensions()+`"urgent"`), []string{"the event must have at most 64 extensions"}},
+		{"no data", nil, `{` + smallAttributes + `}`, []string{"/data is required"}},
+		{"both data", nil, `{"data_base64":"e30=",` + smallAttributes + `,"data":` + smallData + `}`, []string{"/data_base64 must not stand beside data"}},
+		{"data_base64 no base64", nil, `{` + smallAttributes + `,"data_base64":"?"}`, []string{"/data_base64 must be base64 (RFC 4648, with padding)"}},
+		{"data_base64 no text", nil, `{` + smallAttributes + `,"data_base64":1}`, []string{"/data_base64 must be string"}},
+		{"data_base64 no JSON", nil, `{` + smallAttributes + `,"data_base64":"c2VjcmV0"}`, []string{"/data must be JSON: syntax error at byte 0"}},
+		{"data null", nil, envelope(`null`), []string{"/data must be object"}},
+		{"data empty", nil, envelope(`{}`), []string{"/data/candidate is required", "/data/position is required"}},
+		{"all at once", nil, attribute(`"e 1"`, `""`)[:len(attribute(`"e 1"`, `""`))-len(smallData)-1] + `{"candidate":{"id":"a b","first_name":" ","email":1},"position":{}}}`, []string{
+			"/data/candidate/email must be string", "/data/candidate/first_name must not be blank", id, "/data/candidate/last_name is required", one, "/id must not be blank",
+		}},
+		{"null field", nil, candidate(`"email":null`), []string{"/data/candidate/email must be string"}},
+		{"too long", nil, candidate(`"middle_name":"` + strings.Repeat("ö", 257) + `"`), []string{"/data/candidate/middle_name must have at most 256 characters"}},
+		{"position without", nil, position(`{"department":"D"}`), []string{one, "/data/position/name is required beside department"}},
+		{"position twice", nil, position(`{"uid":"1","custom_id":"2"}`), []string{one}},
+		{"position uid a number", nil, position(`{"uid":87.405}`), []string{"/data/position/uid must be string"}},
+		{"department beside uid", nil, position(`{"uid":"1","department":"D"}`), []string{"/data/position/name is required beside department"}},
+		{"file without place", nil, candidate(`"resume":{"name":"cv.pdf"}`), []string{"/data/candidate/resume must have exactly one of content, object, url"}},
+		{"file in two places", nil, candidate(`"files":[{"name":"cv.pdf","content":"eHh4","url":"https://x.test"}]`), []string{"/data/candidate/files/0 must have exactly one of content, object, url"}},
+		{"file by http", nil, candidate(`"resume":{"name":"cv.pdf","url":"http://x.test"}`), []string{`/data/candidate/resume/url must match ^https://\S+$`}},
+		{"file hash", nil, candidate(`"resume":{"name":"cv.pdf","object":{"name":"XYZ"}}`), []string{`/data/candidate/resume/object/name must match ^[0-9a-f]{64}$`}},
+		{"file content", nil, candidate(`"resume":{"name":"cv.pdf","content":"????"},"picture":{"name":"p","content":"\n\n\n\n"}`), []string{
+			"/data/candidate/picture/content must not be empty", "/data/candidate/resume/content must be base64 (RFC 4648, with padding)",
+		}},
+		{"custom field object", nil, candidate(`"custom_fields":{"secret/name":{},"0701234567":[[]]}`), []string{
+			"/data/candidate/custom_fields/* must be null or boolean or number or string or array",
+			"/data/candidate/custom_fields/*/0 must be null or boolean or number or string",
+		}},
+		{"custom field name", nil, candidate(`"custom_fields":{"":1,"` + strings.Repeat("x", 257) + `":1}`), []string{
+			`/data/candidate/custom_fields must have only names that match ^[\s\S]{1,256}$`,
+		}},
+		{"many custom fields", nil, candidate(`"custom_fields":{` + strings.TrimSuffix(manyExtensions()+strings.ReplaceAll(manyExtensions(), "x", "y")+strings.ReplaceAll(manyExtensions(), "x", "z")+strings.ReplaceAll(manyExtensions(), "x", "w"), ",") + `}`), []string{
+			"/data/candidate/custom_fields must have at most 200 properties",
+		}},
+		{"long extension", nil, attribute(`"acme"`, `"`+strings.Repeat("x", 4097)+`"`), []string{"/account must have at most 4096 bytes"}},
+		{"broken escapes", nil, `{"x":"\ud83d\u12"}`, []string{"the event must be JSON: syntax error at byte 14"}},
+		{"control character", nil, "{\"x\":\"\\n\n\"}", []string{"the event must be JSON: syntax error at byte 8"}},
+		{"many links", nil, candidate(`"links":[` + strings.TrimSuffix(strings.Repeat(`{"url":"u"},`, 51), ",") + `]`), []string{"/data/candidate/links must have at most 50 entries"}},
+		{"duplicate name", nil, candidate(`"id":"other","secret":1,"secret":2`), []string{"/data/candidate/* must not appear twice", "/data/candidate/id must not appear twice"}},
+		{"duplicate attribute", nil, attribute(`"account"`, `"id":"e 1","account"`), []string{"/id must not appear twice"}},
+		{"NUL", nil, candidate(`"note":"a\u0000b","secret\u0000":1`), []string{"/data/candidate/* must not have a NUL character in its name", "/data/candidate/note must not hold a NUL character"}},
+		{"lone surrogates", nil, candidate(`"note":"\ud83d","email":"\ude00\ud83d","phone":"\ud83d\u0041"`), []string{
+			"/data/candidate/email must be valid Unicode (UTF-8, no lone surrogates)", "/data/candidate/note must be valid Unicode (UTF-8, no lone surrogates)", "/data/candidate/phone must be valid Unicode (UTF-8, no lone surrogates)",
+		}},
+		{"invalid UTF-8", nil, candidate("\"note\":\"\xff\",\"email\":\"\\n\xff\""), []string{
+			"/data/candidate/email must be valid Unicode (UTF-8, no lone surrogates)", "/data/candidate/note must be valid Unicode (UTF-8, no lone surrogates)",
+		}},
+		{"huge numbers", nil, candidate(`"custom_fields":{"a":1e309,"b":-1E-99999999999999999999,"c":` + strings.Repeat("1", 65) + `}`), []string{
+			"/data/candidate/custom_fields/* must be a number of at most 64 characters", "/data/candidate/custom_fields/* must be a number with an exponent of at most 308",
+		}},
+		{"deep", nil, candidate(`"x":` + strings.Repeat("[", 100_000)), []string{"the event must nest at most 32 levels deep"}},
+		{"many values", nil, candidate(`"x":[` + strings.Repeat("0,", 10_001) + `0]`), []string{"the event must hold at most 10000 values"}},
+		{"our own, out of range", nil, attribute(`candidate.sourced`, events.TypeClaimed), []string{
+			"/data/account is required", "/data/attempt is required", "/data/matched_by is required", "/data/operation is required", "/data/position_uid is required", "/data/sourced is required", "/data/state is required",
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e, err := events.Decode(tt.header, []byte(tt.body))
+			if diff := cmp.Diff(tt.want, violations(t, err)); diff != "" {
+				t.Error(diff)
+			}
+			if e.Data != nil {
+				t.Error("an invalid event has data")
+			}
+			if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "0701234567") {
+				t.Errorf("the error leaks: %v", err)
+			}
+		})
+	}
+}
+
+func manyExtensions() string {
+	var b strings.Builder
+	for i := range 64 {
+		fmt.Fprintf(&b, `"x%d":"",`, i)
+	}
+	return b.String()
+}
+
+// TestInvalidEventsAreNamed: what can be read of an invalid event names it.
+func TestInvalidEventsAreNamed(t *testing.T) {
+	t.Parallel()
+	whole := `{` + smallAttributes + `,"data":` + smallData + `}`
+	invalid := strings.Replace(whole, `"Noor"`, `1`, 1)
+	named := small()
+	named.Data = nil
+	untimed := named
+	untimed.Time = time.Time{}
+	for _, tt := range []struct {
+		name      string
+		header    events.Header
+		body      string
+		want      events.Event
+		candidate string
+	}{
+		{"data invalid", nil, invalid, named, "c-1"},
+		{"attribute invalid", nil, strings.Replace(whole, `2031-02`, `2031-13`, 1), untimed, "c-1"},
+		{"candidate id invalid", nil, strings.Replace(whole, `"c-1","first`, `"noor@example.test","first`, 1), named, ""},
+		{"candidate id no text", nil, strings.Replace(whole, `"c-1","first`, `17,"first`, 1), named, ""},
+		{"truncated", nil, whole[:len(whole)-20], named, "c-1"},
+		{"truncated in an id", nil, `{"source":"s","id":"e`, events.Event{Source: "s"}, ""},
+		{"binary, truncated", binaryHeader(nil), smallData[:len(smallData)-20], named, "c-1"},
+		{"unreadable", nil, `{`, events.Event{}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := events.Decode(tt.header, []byte(tt.body))
+			violations(t, err)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if id := err.(*events.InvalidError).CandidateID; id != tt.candidate {
+				t.Errorf("CandidateID = %q, want %q", id, tt.candidate)
+			}
+		})
+	}
+}
+
+func TestViolationsAreCapped(t *testing.T) {
+	t.Parallel()
+	links := strings.TrimSuffix(strings.Repeat(`{"url":1},`, 40), ",")
+	body := `{` + smallAttributes + `,"data":` + strings.Replace(smallData, `"id"`, `"links":[`+links+`],"id"`, 1) + `}`
+	_, err := events.Decode(nil, []byte(body))
+	got := violations(t, err)
+	if len(got) != events.MaxViolations || got[len(got)-1] != "the event breaks 9 more rules" {
+		t.Errorf("%d violations, the last: %s", len(got), got[len(got)-1])
+	}
+}
+
+// TestOwnIntegers: JSON writes integers in several ways.
+func TestOwnIntegers(t *testing.T) {
+	t.Parallel()
+	const claim = `{"specversion":"1.0","id":"1","source":"s","type":"candidate.submission.claimed","data":{"account":"a","operation":"o","state":"claimed",` +
+		`"attempt":%s,"position_uid":"p","matched_by":"uid","sourced":{"source":"s","id":"i"}}}`
+	for literal, want := range map[string]string{
+		"1": "", "1.0": "", "2e1": "", "2147483647": "",
+		"0": "/data/attempt must be at least 1", "2147483648": "/data/attempt must be at most 2147483647",
+		"1.5": "/data/attempt must be integer", "1e308": "/data/attempt must be at most 2147483647",
+	} {
+		_, err := events.Decode(nil, fmt.Appendf(nil, claim, literal))
+		if want == "" && err != nil {
+			t.Errorf("%s: %v", literal, err)
+		}
+		if want != "" {
+			if diff := cmp.Diff([]string{want}, violations(t, err)); diff != "" {
+				t.Errorf("%s: %s", literal, diff)
+			}
+		}
+	}
+}
+
+// TestOwnEventsMayHoldNUL: what Comeet sent comes back as it was; only strangers' events must not hold NUL.
+func TestOwnEventsMayHoldNUL(t *testing.T) {
+	t.Parallel()
+	e := typicalStatusChanged()
+	e.Data.(*events.StatusChanged).DispositionReason = "a\x00b"
+	header, body, err := events.Encode(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := events.Decode(header, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(e, got); diff != "" {
+		t.Error(diff)
+	}
+}

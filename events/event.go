@@ -1,0 +1,163 @@
+package events
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/schemas"
+)
+
+// The event types: the CloudEvents attribute type, and the head of the subject.
+const (
+	TypeSourced       = "candidate.sourced"             // written by sourcing services; data is Sourced
+	TypeClaimed       = "candidate.submission.claimed"  // data is Claimed
+	TypeAccepted      = "candidate.submission.accepted" // data is Accepted
+	TypeFailed        = "candidate.submission.failed"   // data is Failed
+	TypeStatusChanged = "candidate.status.changed"      // data is StatusChanged
+)
+
+// Names of plain message headers, exactly as Encode writes them (all but HeaderTracestate); nats.Header looks names up
+// by exact case.
+const (
+	// HeaderContentType tells the encoding. Decode takes any case, as of every header.
+	HeaderContentType = "Content-Type"
+	// HeaderTraceparent is the W3C trace context of the event, for tools that don't look into it. Decode uses it when
+	// the event has no traceparent of its own.
+	HeaderTraceparent = "traceparent"
+	// HeaderTracestate is read together with HeaderTraceparent, never written.
+	HeaderTracestate = "tracestate"
+	// HeaderSourcedSource is, on claims, outcomes and status events, the source of the sourced event, percent-encoded
+	// like the headers of a binary CloudEvent, so that a sourcing service can pick its own without parsing the others.
+	HeaderSourcedSource = "sourced-source"
+	// HeaderSourcedID is the id of the sourced event, like HeaderSourcedSource.
+	HeaderSourcedID = "sourced-id"
+)
+
+// ContentType is the content type that Encode writes.
+const ContentType = "application/cloudevents+json"
+
+// Extension attributes that this contract gives a meaning.
+const (
+	ExtAccount     = "account"     // account of a sourced event; must agree with its subject, which alone routes
+	ExtTraceparent = "traceparent" // W3C trace context, from the sourced event through to every event about it
+	ExtTracestate  = "tracestate"  // goes with traceparent
+)
+
+// Bounds of an event.
+const (
+	MaxAttributeBytes = 512    // of id, source and subject each
+	MaxExtensionBytes = 4096   // of the value of an extension, and of dataschema
+	MaxExtensions     = 64     // per event
+	MaxValues         = 10_000 // JSON values in an event, unknown fields included
+	MaxDepth          = 32     // levels of nesting
+	MaxViolations     = 32     // listed in an InvalidError
+)
+
+// Header holds the headers of a message. nats.Header and http.Header convert to it.
+type Header = map[string][]string
+
+// Data is what an event says: *Sourced, *Claimed, *Accepted, *Failed or *StatusChanged.
+type Data interface {
+	// EventType returns the event type that has this data. It works on a nil pointer.
+	EventType() string
+	// about returns the sourced event that the event tells about, nil if it is one itself or doesn't know.
+	about() *SourcedRef
+}
+
+// Event is a CloudEvent of this contract.
+type Event struct {
+	// ID identifies the event within its source; the same again is the same event. 1 to MaxAttributeBytes bytes,
+	// no control characters.
+	ID string
+	// Source names the service that made the event, never a host. Bounded like ID; should be a URI reference, which
+	// isn't checked: it is compared, never resolved.
+	Source string
+	// Type is one of the Type constants.
+	Type string
+	// Subject is what the event is about, at the publisher's choice; "" means none. Not the NATS subject.
+	Subject string
+	// Time is when it happened. Zero means not stated.
+	Time time.Time
+	// DataSchema is the $id of the data's schema, see schemas.ID; "" means not stated. Decode doesn't judge it.
+	DataSchema string
+	// Extensions are all other attributes as text (CloudEvents' canonical form), among them ExtTraceparent. Names are
+	// of lower-case letters and digits. nil means none.
+	Extensions map[string]string
+	// Data is nil only in the event that Decode returns beside an error.
+	Data Data
+}
+
+// New returns an event with that data, its type, and the schema's id. The caller adds Time, Subject and Extensions as
+// needed.
+func New(source, id string, data Data) Event {
+	e := Event{ID: id, Source: source, Data: data}
+	if data != nil {
+		e.Type = data.EventType()
+		e.DataSchema = schemas.ID(e.Type)
+	}
+	return e
+}
+
+// Traceparent returns the W3C trace context of the event, "" if it has none or a malformed one.
+func (e Event) Traceparent() string {
+	if tp := e.Extensions[ExtTraceparent]; wellFormedTraceparent(tp) {
+		return tp
+	}
+	return ""
+}
+
+// Violation is one broken rule of an event.
+type Violation struct {
+	// Pointer is the JSON pointer (RFC 6901) into the event as it is, or would be, in the structured format: "/id",
+	// "/data/candidate/id"; "" means the event as a whole. Names chosen by the publisher are shown as "*".
+	Pointer string `json:"pointer"`
+	// Message tells the rule, never the value: "must have at most 256 characters".
+	Message string `json:"message"`
+}
+
+// String returns both as one text.
+func (v Violation) String() string {
+	if v.Pointer == "" {
+		return "the event " + v.Message
+	}
+	return v.Pointer + " " + v.Message
+}
+
+// InvalidError tells everything that is wrong with an event. It holds no value out of the event but CandidateID, which
+// Error leaves out.
+type InvalidError struct {
+	// Violations are sorted by pointer, at most MaxViolations; if there are more, the last entry says how many.
+	Violations []Violation
+	// CandidateID is candidate.id of a sourced event if it could be read and has the documented form, else "".
+	CandidateID string
+}
+
+// Error lists the violations. It is safe to log and to publish.
+func (e *InvalidError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "invalid event (%d):", len(e.Violations))
+	for i, v := range e.Violations {
+		if i > 0 {
+			b.WriteByte(';')
+		}
+		b.WriteByte(' ')
+		b.WriteString(v.String())
+	}
+	return b.String()
+}
+
+// wellFormedTraceparent tells whether s has the form of a W3C traceparent, so that it can go into a header.
+func wellFormedTraceparent(s string) bool {
+	if len(s) < 55 || len(s) > 512 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		hex := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
+		if !hex && c != '-' {
+			return false
+		}
+	}
+	return s[3:35] != "00000000000000000000000000000000" && s[36:52] != "0000000000000000" && (len(s) == 55 || s[55] == '-' && s[:2] != "00")
+}
