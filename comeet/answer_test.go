@@ -1,0 +1,258 @@
+package comeet_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+)
+
+// bodies that an answer may have, whatever its status.
+var bodies = map[string]string{
+	"html":             `<html><body>502 <b>error</b></body></html>`,
+	"empty":            ``,
+	"null":             `null`,
+	"list":             `[]`,
+	"object":           `{}`,
+	"prose":            `{"status":400,"error":"Bad Request","message":"x"}`,
+	"nested":           `{"error":{"code":"invalid_email"}}`,
+	"numeric":          `{"error":400}`,
+	"truncated":        `{"error":"invalid_email"`,
+	"unknown code":     `{"status":418,"error":"brand_new_code","message":"x"}`,
+	"conflict, no uid": `{"status":409,"error":"candidate_post_conflict"}`,
+	"candidate":        `{"uid":"3C.7F2A1"}`,
+	"uid empty":        `{"uid":""}`,
+	"uid null":         `{"uid":null}`,
+	"uid list":         `{"uid":["3C.7F2A1"]}`,
+	"other object":     `{"positions":[],"next_page":null}`,
+}
+
+var codes = []string{
+	"required_field", "string_size_limit", "invalid_email", "invalid_linkedin_url", "invalid_url", "invalid_datetime",
+	"source_contact_conflict", "incorrect_country_code", "invalid_custom_candidate_field", "person_has_pending_interviews",
+	"duplicate_candidate", "file_size_limit", "malicious_file", "no_permission", "position_not_found", "not_found",
+	"candidate_not_found", "message_not_found", "candidate_post_conflict", "too_many_requests",
+}
+
+func init() {
+	for _, code := range codes {
+		// The body's status disagrees with most of the HTTP statuses that it meets: it counts for nothing.
+		bodies["code "+code] = fmt.Sprintf(`{"status":400,"error":%q,"message":"marker-message","candidate_uid":5555}`, code)
+	}
+}
+
+// expected is the design's table, written down a second time by hand.
+func expected(post bool, status int, name string) comeet.Kind {
+	code, api := strings.CutPrefix(name, "code ")
+	switch name {
+	case "unknown code":
+		code, api = "brand_new_code", true
+	case "conflict, no uid":
+		code, api = "candidate_post_conflict", true
+	}
+	lost := comeet.Unavailable
+	if post {
+		lost = comeet.InDoubt
+	}
+	if status == 429 {
+		return comeet.Throttled
+	}
+	if status >= 200 && status < 300 {
+		if name == "candidate" {
+			return 0
+		}
+		return lost
+	}
+	if !api {
+		if status == 401 && !post {
+			return comeet.Denied
+		}
+		return lost
+	}
+	switch status {
+	case 400, 413, 415, 422:
+		return comeet.Invalid
+	case 401:
+		if code == "duplicate_candidate" {
+			if post {
+				return comeet.InDoubt
+			}
+			return comeet.Merged
+		}
+		return comeet.Denied
+	case 403:
+		if code == "file_size_limit" || code == "malicious_file" {
+			return comeet.Invalid
+		}
+		return comeet.Denied
+	case 404:
+		switch {
+		case code == "position_not_found":
+			return comeet.NoPosition
+		case !post && (code == "not_found" || code == "candidate_not_found"):
+			return comeet.NotFound
+		}
+	case 409:
+		if post && name == "code candidate_post_conflict" {
+			return comeet.Existing
+		}
+	}
+	return lost
+}
+
+func TestEveryStatusWithEveryBody(t *testing.T) {
+	t.Parallel()
+	for _, post := range []bool{true, false} {
+		for name, body := range bodies {
+			t.Run(fmt.Sprintf("post=%v/%s", post, name), func(t *testing.T) {
+				t.Parallel()
+				for status := 100; status <= 599; status++ {
+					requests := 0
+					c := newClient(t, comeet.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
+						requests++
+						return answer(r, status, nil, body), nil
+					})))
+					var err error
+					var resp *comeet.Response
+					if post {
+						_, resp, err = c.CreateCandidate(t.Context(), noor())
+					} else {
+						_, resp, err = c.RetrieveCandidate(t.Context(), "3C.7F2A1")
+					}
+					want := expected(post, status, name)
+					if got := comeet.KindOf(err); got != want || (err == nil) != (want == 0) {
+						t.Errorf("%d: %v, want %v", status, err, want)
+						continue
+					}
+					if resp == nil || resp.Status != status {
+						t.Errorf("%d: response %+v", status, resp)
+					}
+					wantRequests := 1
+					if want == comeet.Denied && status == 401 {
+						wantRequests = 2
+					}
+					if requests != wantRequests {
+						t.Errorf("%d: %d requests, want %d", status, requests, wantRequests)
+					}
+					if e, ok := errors.AsType[*comeet.Error](err); ok {
+						checkFields(t, e, status, name)
+					}
+				}
+			})
+		}
+	}
+}
+
+func checkFields(t *testing.T, e *comeet.Error, status int, body string) {
+	t.Helper()
+	if e.Status != status || e.Op == "" {
+		t.Errorf("%d: %+v", status, e)
+	}
+	if code, ok := strings.CutPrefix(body, "code "); ok && status >= 300 && e.Code != code {
+		t.Errorf("%d: code %q, want %q", status, e.Code, code)
+	}
+	if (e.CandidateUID == "5555") != (e.Kind == comeet.Existing) {
+		t.Errorf("%d: candidate uid %q with kind %v", status, e.CandidateUID, e.Kind)
+	}
+	if strings.Contains(e.Error(), "marker") {
+		t.Errorf("%d: %v", status, e)
+	}
+}
+
+func TestConflictNamesTheCandidate(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		`5555`: "5555", `"5555"`: "5555", `"3C.7F2A1"`: "3C.7F2A1", `41.264`: "41.264", `"41.264"`: "41.264",
+		`123456789012345678901234567890`: "123456789012345678901234567890",
+		`null`:                           "", `""`: "", `[5555]`: "", `{"uid":"x"}`: "", `true`: "", `"a b"`: "",
+	} {
+		c := newClient(t, comeet.WithTransport(always(409, `{"status":409,"error":"candidate_post_conflict","candidate_uid":`+raw+`}`)))
+		_, _, err := c.CreateCandidate(t.Context(), noor())
+		e, ok := errors.AsType[*comeet.Error](err)
+		if !ok {
+			t.Fatal(err)
+		}
+		wantKind := comeet.Existing
+		if want == "" {
+			wantKind = comeet.InDoubt // it exists, but who it is must be looked up
+		}
+		if e.Kind != wantKind || e.CandidateUID != want {
+			t.Errorf("%s: %v %q, want %v %q", raw, e.Kind, e.CandidateUID, wantKind, want)
+		}
+	}
+}
+
+func TestAnswersIsTheWholeTable(t *testing.T) {
+	t.Parallel()
+	table := comeet.Answers()
+	seen := map[comeet.Kind]bool{}
+	breaker := map[comeet.Kind]string{}
+	for _, a := range table {
+		seen[a.Kind] = true
+		if a.From == "" || a.Event == "" || a.Breaker == "" || a.Claim == "" {
+			t.Errorf("a cell is empty: %+v", a)
+		}
+		if a.Kind != 0 && a.Result != a.Kind.String() {
+			t.Errorf("result %q of kind %v", a.Result, a.Kind)
+		}
+		if before, ok := breaker[a.Kind]; ok && before != a.Breaker {
+			t.Errorf("kind %v counts as %s and as %s: a gate is told the kind only", a.Kind, before, a.Breaker)
+		}
+		breaker[a.Kind] = a.Breaker
+	}
+	for _, k := range comeet.Kinds() {
+		if !seen[k] {
+			t.Errorf("no row gives %v", k)
+		}
+	}
+	table[0].Result = "changed"
+	if comeet.Answers()[0].Result == "changed" {
+		t.Error("callers share the table")
+	}
+}
+
+func TestKindNamesAreStable(t *testing.T) {
+	t.Parallel()
+	want := []string{"unavailable", "in_doubt", "invalid", "no_position", "not_found", "denied", "throttled", "existing", "merged", "canceled"}
+	kinds := comeet.Kinds()
+	if len(kinds) != len(want) {
+		t.Fatalf("%v", kinds)
+	}
+	for i, k := range kinds {
+		if k.String() != want[i] {
+			t.Errorf("%d is %v, want %s", k, k, want[i])
+		}
+	}
+	if got := comeet.Kind(200).String(); got != "unknown" {
+		t.Error(got)
+	}
+}
+
+func TestSentinelsMatchByKind(t *testing.T) {
+	t.Parallel()
+	sentinels := []error{
+		comeet.ErrUnavailable, comeet.ErrInDoubt, comeet.ErrInvalid, comeet.ErrNoPosition, comeet.ErrNotFound,
+		comeet.ErrDenied, comeet.ErrThrottled, comeet.ErrExisting, comeet.ErrMerged, comeet.ErrCanceled,
+	}
+	for _, k := range comeet.Kinds() {
+		err := fmt.Errorf("wrapped: %w", &comeet.Error{Op: "create candidate", Kind: k, Status: 400, Code: "x"})
+		for _, s := range sentinels {
+			if got, want := errors.Is(err, s), comeet.KindOf(s) == k; got != want {
+				t.Errorf("%v is %v: %v", err, s, got)
+			}
+		}
+		if comeet.KindOf(err) != k {
+			t.Errorf("KindOf(%v)", err)
+		}
+		// Two real errors of one kind are not each other.
+		if errors.Is(err, &comeet.Error{Kind: k, Status: 500}) {
+			t.Errorf("%v matches an error with a status", err)
+		}
+	}
+	if comeet.KindOf(nil) != 0 || comeet.KindOf(errors.New("x")) != 0 {
+		t.Error("KindOf a foreign error")
+	}
+}

@@ -1,0 +1,351 @@
+package comeet
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Candidate is one hiring process: a person on a position. One person has several, with one PersonUID.
+//
+// What an integration may not see is absent, just as what does not exist. Where the difference matters a field is a pointer or
+// slice, and nil means "not told": the value is unknown, not empty. Decoding is tolerant: a number where a text is due is taken
+// as it is written, any other wrong type counts as absent, so that one odd field loses nothing else.
+//
+// Comeet API: https://developers.comeet.com/reference/candidates-copy
+type Candidate struct {
+	// UID is opaque; it may look like a decimal number.
+	UID       string `json:"uid"`
+	PersonUID string `json:"person_uid,omitempty"`
+
+	FirstName   string `json:"first_name,omitempty"`
+	MiddleName  string `json:"middle_name,omitempty"`
+	LastName    string `json:"last_name,omitempty"`
+	Email       string `json:"email,omitempty"`
+	Phone       string `json:"phone,omitempty"`
+	MobilePhone string `json:"mobile_phone,omitempty"`
+	LinkedInURL string `json:"linkedin_url,omitempty"`
+
+	// Deleted: nothing but the UID is told any more.
+	Deleted     bool   `json:"deleted,omitempty"`
+	PositionUID string `json:"position_uid,omitempty"`
+	// Source is nil if not told (it needs a permission), and zero if Comeet says null.
+	Source *Source `json:"source,omitempty"`
+	// SourceContact is nil if not told (it needs a permission), and zero if Comeet says null.
+	SourceContact *SourceContact `json:"source_contact,omitempty"`
+	// TimeCreated is zero if absent or unreadable. Times are UTC and of whole seconds.
+	TimeCreated time.Time `json:"time_created,omitzero"`
+
+	// Steps are nil if not told, and empty if there are none. FutureSteps need a permission. Several may be current.
+	CurrentSteps   []Step `json:"current_steps,omitzero"`
+	CompletedSteps []Step `json:"completed_steps,omitzero"`
+	FutureSteps    []Step `json:"future_steps,omitzero"`
+
+	// Status is "In progress", "On hold", "Awaiting Decision", "Rejected", "Withdrawn" or "Hired": an open set, to be compared
+	// without regard to case. Blank happens. None of them is final.
+	Status string `json:"status,omitempty"`
+	// ProspectStatus is nil if not told, and "" if Comeet says null.
+	ProspectStatus *string `json:"prospect_status,omitempty"`
+	// TimeLastStatusChanged is zero if absent or unreadable.
+	TimeLastStatusChanged time.Time `json:"time_last_status_changed,omitzero"`
+	// DispositionReason is nil if not told, and zero if Comeet says null.
+	DispositionReason *DispositionReason `json:"disposition_reason,omitempty"`
+	// Opening is nil if not told; only a hired candidate has one.
+	Opening *Opening `json:"opening,omitempty"`
+}
+
+// Source is whom a candidate came from. Type is an open set whose case differs from place to place.
+type Source struct {
+	UID  string `json:"uid,omitempty"`
+	Name string `json:"name,omitempty"`
+	Type string `json:"type,omitempty"`
+}
+
+// SourceContact is the person at the source. Comeet writes either FullName or FirstName and LastName.
+type SourceContact struct {
+	UID       string `json:"uid,omitempty"`
+	FullName  string `json:"full_name,omitempty"`
+	FirstName string `json:"first_name,omitempty"`
+	LastName  string `json:"last_name,omitempty"`
+	Email     string `json:"email,omitempty"`
+	Phone     string `json:"phone,omitempty"`
+}
+
+// Step is one step of a hiring process. Its assignees are never read: they are people.
+type Step struct {
+	Name string `json:"name,omitempty"`
+	// Type is an open set.
+	Type string `json:"type,omitempty"`
+	// PositionStepUID is the step's identity within the position's workflow.
+	PositionStepUID string `json:"position_step_uid,omitempty"`
+	// TimeScheduled is zero until the step is scheduled, TimeCompleted until it is completed.
+	TimeScheduled time.Time `json:"time_scheduled,omitzero"`
+	TimeCompleted time.Time `json:"time_completed,omitzero"`
+}
+
+// DispositionReason is why a process ended, in the customer's words.
+type DispositionReason struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// Opening is the vacancy that a hired candidate filled.
+type Opening struct {
+	UID string `json:"uid,omitempty"`
+}
+
+// String tells the uid alone: the rest is a person's data, and ends in logs by way of %v.
+func (c Candidate) String() string { return "candidate " + c.UID }
+
+// GoString is String.
+func (c Candidate) GoString() string { return c.String() }
+
+type wireSource struct {
+	UID  text `json:"uid"`
+	Name text `json:"name"`
+	Type text `json:"type"`
+}
+
+type wireContact struct {
+	UID       text `json:"uid"`
+	FullName  text `json:"full_name"`
+	FirstName text `json:"first_name"`
+	LastName  text `json:"last_name"`
+	Email     text `json:"email"`
+	Phone     text `json:"phone"`
+}
+
+type wireStep struct {
+	Name            text  `json:"name"`
+	Type            text  `json:"type"`
+	PositionStepUID text  `json:"position_step_uid"`
+	TimeScheduled   stamp `json:"time_scheduled"`
+	TimeCompleted   stamp `json:"time_completed"`
+}
+
+type wireReason struct {
+	Reason text `json:"reason"`
+}
+
+type wireOpening struct {
+	UID text `json:"uid"`
+}
+
+type wireCandidate struct {
+	UID                   text               `json:"uid"`
+	PersonUID             text               `json:"person_uid"`
+	FirstName             text               `json:"first_name"`
+	MiddleName            text               `json:"middle_name"`
+	LastName              text               `json:"last_name"`
+	Email                 text               `json:"email"`
+	Phone                 text               `json:"phone"`
+	MobilePhone           text               `json:"mobile_phone"`
+	LinkedInURL           text               `json:"linkedin_url"`
+	Deleted               flag               `json:"deleted"`
+	PositionUID           text               `json:"position_uid"`
+	Source                block[wireSource]  `json:"source"`
+	SourceContact         block[wireContact] `json:"source_contact"`
+	TimeCreated           stamp              `json:"time_created"`
+	CurrentSteps          rows[wireStep]     `json:"current_steps"`
+	CompletedSteps        rows[wireStep]     `json:"completed_steps"`
+	FutureSteps           rows[wireStep]     `json:"future_steps"`
+	Status                text               `json:"status"`
+	ProspectStatus        present            `json:"prospect_status"`
+	TimeLastStatusChanged stamp              `json:"time_last_status_changed"`
+	DispositionReason     block[wireReason]  `json:"disposition_reason"`
+	Opening               block[wireOpening] `json:"opening"`
+}
+
+func (w *wireCandidate) candidate() Candidate {
+	c := Candidate{
+		UID: string(w.UID), PersonUID: string(w.PersonUID),
+		FirstName: string(w.FirstName), MiddleName: string(w.MiddleName), LastName: string(w.LastName),
+		Email: string(w.Email), Phone: string(w.Phone), MobilePhone: string(w.MobilePhone), LinkedInURL: string(w.LinkedInURL),
+		Deleted: bool(w.Deleted), PositionUID: string(w.PositionUID), TimeCreated: time.Time(w.TimeCreated),
+		CurrentSteps: steps(w.CurrentSteps), CompletedSteps: steps(w.CompletedSteps), FutureSteps: steps(w.FutureSteps),
+		Status: string(w.Status), ProspectStatus: w.ProspectStatus.value, TimeLastStatusChanged: time.Time(w.TimeLastStatusChanged),
+	}
+	if s := w.Source.value; s != nil {
+		c.Source = &Source{UID: string(s.UID), Name: string(s.Name), Type: string(s.Type)}
+	}
+	if s := w.SourceContact.value; s != nil {
+		c.SourceContact = &SourceContact{
+			UID: string(s.UID), FullName: string(s.FullName), FirstName: string(s.FirstName), LastName: string(s.LastName),
+			Email: string(s.Email), Phone: string(s.Phone),
+		}
+	}
+	if r := w.DispositionReason.value; r != nil {
+		c.DispositionReason = &DispositionReason{Reason: string(r.Reason)}
+	}
+	if o := w.Opening.value; o != nil {
+		c.Opening = &Opening{UID: string(o.UID)}
+	}
+	return c
+}
+
+// steps drops rows that say nothing: null, or no object at all.
+func steps(list rows[wireStep]) []Step {
+	if list == nil {
+		return nil
+	}
+	kept := make([]Step, 0, len(list))
+	for i := range list {
+		s := Step{
+			Name: string(list[i].Name), Type: string(list[i].Type), PositionStepUID: string(list[i].PositionStepUID),
+			TimeScheduled: time.Time(list[i].TimeScheduled), TimeCompleted: time.Time(list[i].TimeCompleted),
+		}
+		if s != (Step{}) {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// UnmarshalJSON decodes as the type's comment says; it fails only on what is not JSON.
+func (c *Candidate) UnmarshalJSON(raw []byte) error {
+	var w wireCandidate
+	if err := json.Unmarshal(raw, &w); err != nil && !decodeLoose(raw, &w) {
+		return err
+	}
+	*c = w.candidate()
+	return nil
+}
+
+// decode reads one candidate; it must have a uid.
+func (w *wireCandidate) decode(body []byte, _ *Response) bool {
+	return firstByte(body) == '{' && decodeLoose(body, w) && usableUID(string(w.UID))
+}
+
+// CreateCandidate submits a candidate to a position. It is not idempotent: a second call may make a second candidate. The
+// answer is often reduced to the uid, the position, times, steps and the status.
+//
+// Errors: Existing (Comeet has it in progress, see Error.CandidateUID); Invalid; NoPosition; Denied; Throttled; Unavailable
+// (nothing was sent); Canceled (nothing was sent); InDoubt: it was sent and may or may not exist, so look it up before
+// anything is sent again.
+//
+// Comeet API: POST /candidates, https://developers.comeet.com/reference/create-a-candidate-new
+func (c *Client) CreateCandidate(ctx context.Context, n *NewCandidate, opts ...CallOption) (*Candidate, *Response, error) {
+	rq := &call{op: "create candidate", method: http.MethodPost, operates: CanSubmit, maxBytes: maxObjectBytes}
+	rq.url = c.endpoint("/candidates", "")
+	body, err := n.body()
+	if err != nil {
+		rq.refused = &Error{Kind: Invalid, Err: err}
+	}
+	rq.body = body
+	var made wireCandidate
+	rq.decode = made.decode
+	resp, err := c.do(ctx, rq, opts)
+	if err != nil {
+		return nil, resp, err
+	}
+	found := made.candidate()
+	return &found, resp, nil
+}
+
+// RetrieveCandidate returns one candidate; with [ByRealID] uid is the number of the web app.
+//
+// Errors: NotFound; Merged (the surviving uid is not told); Unavailable, Denied, Throttled, Canceled; Invalid with Status 0
+// for a uid that is no path segment.
+//
+// Comeet API: GET /candidates/{uid}, https://developers.comeet.com/reference/retrieve-a-candidate
+func (c *Client) RetrieveCandidate(ctx context.Context, uid string, opts ...CallOption) (*Candidate, *Response, error) {
+	rq := c.retrieve("retrieve candidate", CanPoll, "/candidates/", uid)
+	rq.identifiable = true
+	var read wireCandidate
+	rq.decode = read.decode
+	resp, err := c.do(ctx, rq, opts)
+	if err != nil {
+		return nil, resp, err
+	}
+	found := read.candidate()
+	return &found, resp, nil
+}
+
+// CandidateQuery selects candidates. Whether Comeet's bounds include the instant itself is not documented; a zero time leaves
+// a bound out, and fractions widen it to whole seconds.
+type CandidateQuery struct {
+	TimeCreatedAfter, TimeCreatedBefore time.Time
+	// TimeLastStatusChange is about changes of the status alone.
+	TimeLastStatusChangeAfter, TimeLastStatusChangeBefore time.Time
+	// TimeHiringProcessUpdated is about any activity on this hiring process. No field of the answer carries that time.
+	TimeHiringProcessUpdatedAfter, TimeHiringProcessUpdatedBefore time.Time
+	// TimePersonLastActivity is about any process of the same person.
+	TimePersonLastActivityAfter, TimePersonLastActivityBefore time.Time
+	// Status keeps candidates of any of these statuses; none means all.
+	Status []string
+	// Deleted: true for only deleted ones, false for none of them; nil leaves it to Comeet, which seems to give both.
+	Deleted *bool
+	// Limit is the page size asked for; 0 leaves it to Comeet.
+	Limit int
+	// Page is the NextPage of an earlier Response, and makes the other fields count for nothing; "" is the first page.
+	Page string
+}
+
+func (q *CandidateQuery) encode() string {
+	var b query
+	escaped := make([]string, len(q.Status))
+	for i, s := range q.Status {
+		escaped[i] = url.QueryEscape(s)
+	}
+	b.add("status", strings.Join(escaped, ","))
+	b.between("time_created", q.TimeCreatedAfter, q.TimeCreatedBefore)
+	b.between("time_last_status_change", q.TimeLastStatusChangeAfter, q.TimeLastStatusChangeBefore)
+	b.between("time_hiring_process_updated", q.TimeHiringProcessUpdatedAfter, q.TimeHiringProcessUpdatedBefore)
+	b.between("time_person_last_activity", q.TimePersonLastActivityAfter, q.TimePersonLastActivityBefore)
+	if q.Deleted != nil {
+		b.add("deleted", map[bool]string{true: "True", false: "False"}[*q.Deleted])
+	}
+	b.limit(q.Limit)
+	return b.String()
+}
+
+// ListCandidates returns one page of candidates. Rows that are null or have no uid are left out. Order and stability of pages
+// are not documented: expect repeats and gaps while candidates change.
+//
+// Errors: Unavailable, Denied, Throttled, Invalid, Canceled; Unavailable around [ErrForeignPage] for a Page elsewhere.
+//
+// Comeet API: GET /candidates, https://developers.comeet.com/reference/list-all-candidates-new
+func (c *Client) ListCandidates(ctx context.Context, q CandidateQuery, opts ...CallOption) ([]Candidate, *Response, error) {
+	rq := c.list("list candidates", CanPoll, "/candidates", q.encode(), q.Page)
+	var found []Candidate
+	rq.decode = func(body []byte, resp *Response) bool {
+		var envelope struct {
+			Rows *[]wireCandidate `json:"candidates"`
+			Next nextPage         `json:"next_page"`
+		}
+		envelope.Rows = new([]wireCandidate)
+		if firstByte(body) != '{' || !decodeLoose(body, &envelope) || envelope.Next.other {
+			return false
+		}
+		list, ok := listed(envelope.Rows)
+		if !ok {
+			return false
+		}
+		found = make([]Candidate, 0, len(list))
+		for i := range list {
+			if usableUID(string(list[i].UID)) {
+				found = append(found, list[i].candidate())
+			}
+		}
+		resp.NextPage = c.resolvePage(envelope.Next.ref, rq.url)
+		return true
+	}
+	resp, err := c.do(ctx, rq, opts)
+	if err != nil {
+		return nil, resp, err
+	}
+	return found, resp, nil
+}
+
+// CandidatePages reads all pages of a listing; max as in [ReadPages]. A permit among opts is for the first page only.
+//
+// Comeet API: GET /candidates, https://developers.comeet.com/reference/list-all-candidates-new
+func (c *Client) CandidatePages(q CandidateQuery, max int, opts ...CallOption) *Pages[Candidate] {
+	return ReadPages(max, func(ctx context.Context, page string) ([]Candidate, *Response, error) {
+		one := q
+		one.Page = firstOf(page, q.Page)
+		return c.ListCandidates(ctx, one, firstOnly(page, opts)...)
+	})
+}

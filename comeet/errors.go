@@ -1,0 +1,218 @@
+package comeet
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Error is the one error type of this package. It never holds a token, key, secret, URL query, request or answer body, nor
+// Comeet's own message, so it may be logged.
+type Error struct {
+	// Op is the call in words: "create candidate", "list positions".
+	Op string
+	// Kind says what to do next. It is never zero.
+	Kind Kind
+	// Status is the HTTP status of the answer; 0 means that there was none.
+	Status int
+	// Code is Comeet's machine code (the body's `error`), such as "invalid_email"; "" if there was none, or one that is not
+	// made of 1 to 64 characters a-z, 0-9 and "_".
+	Code string
+	// RetryAfter is how long a 429 asks to wait, by its Retry-After header; 0 means that it does not say.
+	RetryAfter time.Duration
+	// CandidateUID is the candidate that an Existing error is about. All digits means the number seen in the web app: read
+	// it with [ByRealID].
+	CandidateUID string
+	// Err is the cause, if there is more to say than Kind, Status and Code.
+	Err error
+}
+
+// Sentinels for errors.Is: each matches every *Error of its Kind.
+var (
+	ErrUnavailable error = &Error{Kind: Unavailable}
+	ErrInDoubt     error = &Error{Kind: InDoubt}
+	ErrInvalid     error = &Error{Kind: Invalid}
+	ErrNoPosition  error = &Error{Kind: NoPosition}
+	ErrNotFound    error = &Error{Kind: NotFound}
+	ErrDenied      error = &Error{Kind: Denied}
+	ErrThrottled   error = &Error{Kind: Throttled}
+	ErrExisting    error = &Error{Kind: Existing}
+	ErrMerged      error = &Error{Kind: Merged}
+	ErrCanceled    error = &Error{Kind: Canceled}
+)
+
+// Causes that a caller may want to tell apart; each is wrapped in an *Error of Kind Unavailable.
+var (
+	// ErrForeignPage: a next_page that leaves the base URL's scheme, host and port, or is no URL. Nothing was sent, since
+	// the token would have gone there.
+	ErrForeignPage = errors.New("next_page leaves the base URL; check WithBaseURL")
+	// ErrPageLoop: a next_page that this listing has read already.
+	ErrPageLoop = errors.New("next_page was read before")
+	// ErrTooManyPages: a listing reached its bound and still has a next_page.
+	ErrTooManyPages = errors.New("more pages than the bound of this listing")
+)
+
+var (
+	errUnexpectedAnswer = errors.New("the answer is not what the API documents")
+	errBadUID           = errors.New("the uid is empty or cannot be part of a path; nothing was sent")
+	errTooLarge         = errors.New("the answer is larger than the client reads")
+	errForeignType      = errors.New("the transport failed without telling how")
+)
+
+var kindHints = [lastKind + 1]string{
+	Unavailable: "nothing happened at Comeet; try again later",
+	InDoubt:     "it was sent and its fate is unknown; look it up before sending it again",
+	Invalid:     "the request can never succeed as it is",
+	NoPosition:  "the position is unknown to Comeet or not shared with this account",
+	NotFound:    "unknown to Comeet",
+	Denied:      "check the API key, the secret and the permissions of the integration",
+	Throttled:   "the request budget is spent; wait",
+	Existing:    "Comeet has this candidate in progress already",
+	Merged:      "the candidate was merged into another one",
+	Canceled:    "the caller's context ended",
+}
+
+// Error tells the call, what it means and, if there was an answer, its status and machine code.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("comeet: ")
+	if e.Op != "" {
+		b.WriteString(e.Op)
+		b.WriteString(": ")
+	}
+	b.WriteString(e.Kind.String())
+	if e.Status != 0 {
+		b.WriteString(" (" + strconv.Itoa(e.Status))
+		if e.Code != "" {
+			b.WriteString(" " + e.Code)
+		}
+		b.WriteString(")")
+	}
+	if e.Kind <= lastKind && kindHints[e.Kind] != "" {
+		b.WriteString(": " + kindHints[e.Kind])
+	}
+	if e.RetryAfter > 0 {
+		b.WriteString(" " + e.RetryAfter.String())
+	}
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is matches the package's sentinels by Kind.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && *t == Error{Kind: e.Kind}
+}
+
+// KindOf returns the Kind of the first *Error in err's tree; 0 for nil and for errors that are not from this package.
+func KindOf(err error) Kind {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Kind
+	}
+	return 0
+}
+
+// timeoutError is the cause of a call that took longer than its own limit. It names the setting, since "deadline exceeded"
+// alone never tells an operator which of several to change.
+type timeoutError struct {
+	setting string
+	limit   time.Duration
+}
+
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("no complete answer within %s (%s)", e.limit, e.setting)
+}
+func (e *timeoutError) Timeout() bool        { return true }
+func (e *timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// transportError is a failure of the connection, in words that cannot quote what was sent or read.
+type transportError struct {
+	stage string
+	host  string
+	cause error
+}
+
+func (e *transportError) Error() string { return e.stage + " " + e.host + ": " + e.cause.Error() }
+func (e *transportError) Unwrap() error { return e.cause }
+
+// safeCause reduces an error of a transport to what may be shown. net/http quotes malformed answers in its errors, and a
+// foreign transport may quote anything, so only types whose text is known pass; of the rest only the type is told.
+func safeCause(host string, err error) error {
+	stage := "talking to"
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		switch op.Op {
+		case "dial", "read", "write":
+			stage = op.Op
+		}
+	}
+	return &transportError{stage: stage, host: host, cause: knownCause(host, err)}
+}
+
+func knownCause(host string, err error) error {
+	if e, ok := errors.AsType[*timeoutError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*net.DNSError](err); ok {
+		return &net.DNSError{Err: "cannot be resolved", Name: host, IsTimeout: e.IsTimeout, IsTemporary: e.IsTemporary, IsNotFound: e.IsNotFound}
+	}
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
+		return e
+	}
+	if certificateRefused(err) {
+		return errCertificate
+	}
+	for _, known := range []error{
+		context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded, net.ErrClosed, io.ErrUnexpectedEOF, io.EOF,
+		io.ErrClosedPipe, errTooLarge,
+	} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return fmt.Errorf("%w (%T)", errForeignType, err)
+}
+
+var errCertificate = errors.New("the TLS certificate or handshake is not acceptable")
+
+// certificateRefused reports an error that ends a TLS handshake on our side, hence before any request byte.
+func certificateRefused(err error) bool {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[x509.CertificateInvalidError](err)
+	return ok
+}
+
+// neverSent reports an error that proves that no request byte left, for transports which fire no trace hooks.
+func neverSent(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return true
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return true
+	}
+	return certificateRefused(err)
+}

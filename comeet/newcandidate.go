@@ -1,0 +1,148 @@
+package comeet
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+)
+
+// NewCandidate is a candidate to create. Fields that are zero are not sent. Comeet requires PositionUID, FirstName and
+// LastName and checks the rest; the client checks nothing, since Comeet's limits are not published.
+//
+// Comeet API: https://developers.comeet.com/reference/create-a-candidate-new
+type NewCandidate struct {
+	PositionUID string `json:"position_uid,omitempty"`
+	// PartnerCandidateID is the only handle against a second candidate: Comeet answers Existing while the first one is in
+	// progress on the same position. It is optional to Comeet and never shown again.
+	PartnerCandidateID string `json:"partner_candidate_id,omitempty"`
+	FirstName          string `json:"first_name,omitempty"`
+	MiddleName         string `json:"middle_name,omitempty"`
+	LastName           string `json:"last_name,omitempty"`
+	Email              string `json:"email,omitempty"`
+	Phone              string `json:"phone,omitempty"`
+	MobilePhone        string `json:"mobile_phone,omitempty"`
+	NationalID         string `json:"national_id,omitempty"`
+	LinkedInURL        string `json:"linkedin_url,omitempty"`
+	// SalaryExpectations is restricted to some accounts.
+	SalaryExpectations string `json:"salary_expectations,omitempty"`
+	// ProspectStatus is one of Sourced, Contacted, Responded, Interested, Not interested, Do not contact.
+	ProspectStatus string `json:"prospect_status,omitempty"`
+	// Resume is a .pdf, .doc or .docx; Picture an image; Files up to 6 MB each, of types that the account allows.
+	Resume  *File  `json:"resume,omitempty"`
+	Picture *File  `json:"picture,omitempty"`
+	Files   []File `json:"files,omitempty"`
+	Links   []Link `json:"links,omitempty"`
+	// SourceContact needs an e-mail address if it is sent; which other fields depends on the account.
+	SourceContact *NewSourceContact `json:"source_contact,omitempty"`
+	Address       *Address          `json:"address,omitempty"`
+	// CustomFields go out as encoding/json writes them: a json.Number or json.RawMessage keeps a number's every digit.
+	CustomFields map[string]any `json:"custom_fields,omitempty"`
+	// Note is plain text.
+	Note string `json:"note,omitempty"`
+}
+
+// File is a file's name, whose extension tells its type, and its bytes, which travel as base64.
+type File struct {
+	Name string `json:"name"`
+	File []byte `json:"file"`
+}
+
+// Link is a page about the candidate.
+type Link struct {
+	URL string `json:"url"`
+}
+
+// NewSourceContact is the person who sourced a candidate.
+type NewSourceContact struct {
+	FullName string `json:"full_name,omitempty"`
+	Email    string `json:"email,omitempty"`
+	Phone    string `json:"phone,omitempty"`
+}
+
+// Address is where a candidate lives. Country is an ISO 3166 code.
+type Address struct {
+	Country string `json:"country,omitempty"`
+	City    string `json:"city,omitempty"`
+	State   string `json:"state,omitempty"`
+	Zip     string `json:"zip,omitempty"`
+	Street  string `json:"street,omitempty"`
+}
+
+// String tells the position alone: the rest is a person's data, and ends in logs by way of %v.
+func (n NewCandidate) String() string { return "new candidate for position " + n.PositionUID }
+
+// GoString is String.
+func (n NewCandidate) GoString() string { return n.String() }
+
+var errNotJSON = errors.New("the candidate cannot be written as JSON (nil, or a custom field); nothing was sent")
+
+// body is the request's body. The files, which are nearly all of it, are encoded straight into a buffer of their size:
+// encoding/json would hold each twice, and keep its buffer of megabytes for the next small one.
+func (n *NewCandidate) body() ([]byte, error) {
+	if n == nil {
+		return nil, errNotJSON
+	}
+	type plain NewCandidate
+	small := plain(*n)
+	small.Resume, small.Picture, small.Files = nil, nil, nil
+	b, err := json.Marshal(&small)
+	if err != nil {
+		return nil, errNotJSON // json's own error may quote a value
+	}
+	if n.Resume == nil && n.Picture == nil && len(n.Files) == 0 {
+		return b, nil
+	}
+	size := len(b) + 64
+	for f := range n.eachFile {
+		size += base64.StdEncoding.EncodedLen(len(f.File)) + 2*len(f.Name) + 32
+	}
+	body := append(make([]byte, 0, size), b[:len(b)-1]...)
+	member := func(name string) {
+		if len(body) > 1 {
+			body = append(body, ',')
+		}
+		body = append(body, '"')
+		body = append(body, name...)
+		body = append(body, `":`...)
+	}
+	if n.Resume != nil {
+		member("resume")
+		body = n.Resume.append(body)
+	}
+	if n.Picture != nil {
+		member("picture")
+		body = n.Picture.append(body)
+	}
+	if len(n.Files) > 0 {
+		member("files")
+		body = append(body, '[')
+		for i := range n.Files {
+			if i > 0 {
+				body = append(body, ',')
+			}
+			body = n.Files[i].append(body)
+		}
+		body = append(body, ']')
+	}
+	return append(body, '}'), nil
+}
+
+func (n *NewCandidate) eachFile(yield func(*File) bool) {
+	if n.Resume != nil && !yield(n.Resume) {
+		return
+	}
+	if n.Picture != nil && !yield(n.Picture) {
+		return
+	}
+	for i := range n.Files {
+		if !yield(&n.Files[i]) {
+			return
+		}
+	}
+}
+
+func (f *File) append(b []byte) []byte {
+	b = appendString(append(b, `{"name":`...), f.Name)
+	b = base64.StdEncoding.AppendEncode(append(b, `,"file":"`...), f.File)
+	return append(b, `"}`...)
+}

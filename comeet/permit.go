@@ -1,0 +1,214 @@
+package comeet
+
+import (
+	"errors"
+	"time"
+)
+
+// Priority is who goes first when requests wait for the gate: first the probe, then Settle before Submit, Poll beside them
+// by the rule of [Limit], and Sweep when nobody else wants to go. Within a priority the first come is the first served.
+type Priority uint8
+
+const (
+	// Settle finishes what is in hand: the look-up of a submission in doubt, or its repetition.
+	Settle Priority = iota + 1
+	// Submit sends something new.
+	Submit
+	// Poll reads what changed.
+	Poll
+	// Sweep reads in the spare budget: it goes only while nobody waits and more than a fifth of the budget is free.
+	Sweep
+	// Probe asks whether Comeet is back. It goes first, is not lent from anybody's share, and ignores denied capabilities.
+	Probe
+
+	lastPriority = Probe
+)
+
+// Priorities lists every Priority once, for metrics.
+func Priorities() []Priority { return []Priority{Settle, Submit, Poll, Sweep, Probe} }
+
+// String is the stable name, fit for a metric label.
+func (p Priority) String() string {
+	if p > lastPriority {
+		return "unknown"
+	}
+	return [...]string{"none", "settle", "submit", "poll", "sweep", "probe"}[p]
+}
+
+// Capability is something that an account may be denied without being denied the rest.
+type Capability uint8
+
+const (
+	// CanSubmit: create candidates.
+	CanSubmit Capability = iota + 1
+	// CanPoll: read candidates.
+	CanPoll
+	// CanPositions: read positions.
+	CanPositions
+
+	lastCapability = CanPositions
+)
+
+// Capabilities lists every Capability once, for metrics.
+func Capabilities() []Capability { return []Capability{CanSubmit, CanPoll, CanPositions} }
+
+// String is the stable name, fit for a metric label.
+func (c Capability) String() string {
+	if c > lastCapability {
+		return "unknown"
+	}
+	return [...]string{"none", "submit", "poll", "positions"}[c]
+}
+
+// Permit is the right to send one request. It holds a slot of the budget until it is used or released, so whoever gets one
+// must do either. A nil *Permit may be released and is never valid.
+type Permit struct {
+	gate       *Gate
+	priority   Priority
+	capability Capability
+
+	// All below is guarded by gate.mu.
+	stage   stage
+	since   time.Duration   // when it entered its stage
+	epoch   uint64          // the breaker's when it was given; an older one is void
+	denials uint64          // the capability's when it was given; an older one is void
+	void    bool            // it was a trial and somebody else got the trial
+	trial   bool            // the one request that a half-open breaker lets through
+	probe   bool            // the request that asks whether an open breaker may half open
+	done    func(err error) // tells gobreaker; nil before begin, and once told
+
+	prev, next *Permit // among those in flight
+}
+
+type stage uint8
+
+const (
+	held stage = iota + 1
+	begun
+	ended
+)
+
+// Causes of an Unavailable error without a request.
+var (
+	errUsed         = errors.New("the permit was used or released before; take a new one")
+	errBreakerOpen  = errors.New("the breaker opened after the permit was given; nothing was sent")
+	errPassedOver   = errors.New("the permit was the breaker's or a denied capability's trial and was not used in time; nothing was sent")
+	errDenied       = errors.New("Comeet denied this capability after the permit was given; nothing was sent")
+	errPaused       = errors.New("an operator paused the account; nothing was sent")
+	errBookingSpent = errors.New("the booking of requests is spent or has run out; nothing was sent")
+)
+
+// Release gives back an unused permit; its slot is free at once. It does nothing to a permit that was used or released
+// before, and nothing to nil.
+func (p *Permit) Release() {
+	if p == nil {
+		return
+	}
+	g := p.gate
+	g.mu.Lock()
+	now := g.now()
+	if p.stage == held {
+		g.drop(p)
+	}
+	g.unlock(now)
+}
+
+// Valid reports whether a request could be sent with the permit right now: it is unused, and the breaker has not opened, the
+// capability has not been denied and no operator has paused since.
+func (p *Permit) Valid() bool {
+	if p == nil {
+		return false
+	}
+	g := p.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.refusal(p, g.now()) == nil
+}
+
+// begin is called immediately before the request is sent. Its error is an *Error of kind Unavailable: nothing may be sent,
+// and the permit is released.
+func (p *Permit) begin() error {
+	g := p.gate
+	g.mu.Lock()
+	now := g.now()
+	why := g.refusal(p, now)
+	if why == nil && !p.probe {
+		if p.done, why = g.breaker.machine.Allow(); why != nil {
+			why = errBreakerOpen
+		}
+	}
+	if why != nil {
+		if p.stage == held {
+			g.drop(p)
+		}
+		g.unlock(now)
+		return &Error{Op: "send request", Kind: Unavailable, Err: why}
+	}
+	p.stage, p.since = begun, now
+	g.held--
+	g.flying.push(p)
+	if g.booking.on {
+		g.booking.left--
+		g.booking.used++
+		if g.booking.left <= g.booking.half {
+			g.booking.want()
+		}
+	}
+	g.mu.Unlock()
+	return nil
+}
+
+// report is what the client tells about a request that it began.
+type report struct {
+	kind Kind // zero is success
+	sent bool // bytes may have left; false frees the slot at once
+	op   Capability
+	// status and code are kept for operators when a capability is denied.
+	status     int
+	code       string
+	retryAfter time.Duration
+	answered   time.Time // zero is now
+}
+
+// end is called once after begin, when the answer has been read or the request has failed. More calls do nothing.
+func (p *Permit) end(r report) {
+	g := p.gate
+	g.mu.Lock()
+	now := g.now()
+	if p.stage == begun {
+		g.finish(p, r, now)
+	}
+	g.unlock(now)
+}
+
+// permits is a list of permits in the order in which they began, without an allocation per permit.
+type permits struct {
+	first, last *Permit
+	len         int
+}
+
+func (l *permits) push(p *Permit) {
+	p.prev, p.next = l.last, nil
+	if l.last != nil {
+		l.last.next = p
+	} else {
+		l.first = p
+	}
+	l.last = p
+	l.len++
+}
+
+func (l *permits) remove(p *Permit) {
+	if p.prev != nil {
+		p.prev.next = p.next
+	} else {
+		l.first = p.next
+	}
+	if p.next != nil {
+		p.next.prev = p.prev
+	} else {
+		l.last = p.prev
+	}
+	p.prev, p.next = nil, nil
+	l.len--
+}

@@ -1,0 +1,103 @@
+package comeet
+
+import "time"
+
+// waiter is somebody in Acquire.
+type waiter struct {
+	priority   Priority
+	capability Capability
+	seq        uint64 // who came first
+	given      chan struct{}
+	permit     *Permit
+
+	prev, next *waiter
+}
+
+// queue holds those of one priority and one capability, first come first. There is one per capability so that a denied one
+// does not keep the others of its priority waiting.
+type queue struct {
+	first, last *waiter
+	len         int
+}
+
+// join puts the caller at the end of its queue.
+func (g *Gate) join(p Priority, c Capability) *waiter {
+	g.seq++
+	q := &g.queues[p][c]
+	w := &waiter{priority: p, capability: c, seq: g.seq, given: make(chan struct{}), prev: q.last}
+	if q.last != nil {
+		q.last.next = w
+	} else {
+		q.first = w
+	}
+	q.last = w
+	q.len++
+	g.waiting++
+	return w
+}
+
+func (g *Gate) leave(w *waiter) {
+	q := &g.queues[w.priority][w.capability]
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		q.first = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		q.last = w.prev
+	}
+	q.len--
+	g.waiting--
+}
+
+// head is the one of a priority who waits longest; nil if nobody does.
+func (g *Gate) head(p Priority, among func(Capability) bool) *waiter {
+	var first *waiter
+	for c := range g.queues[p] {
+		if w := g.queues[p][c].first; w != nil && (first == nil || w.seq < first.seq) && among(Capability(c)) {
+			first = w
+		}
+	}
+	return first
+}
+
+var (
+	pollsBefore      = []Priority{Probe, Poll, Settle, Submit, Sweep}
+	pollsAfter       = []Priority{Probe, Settle, Submit, Poll, Sweep}
+	submittingBefore = []Priority{Settle, Submit}
+)
+
+// next is who goes next among those who wait; nil if nobody may go now.
+func (g *Gate) next(now time.Duration) *waiter {
+	if g.breaker.phase == BreakerHalfOpen {
+		// The probe was a read. Whether writing works too is what the trial has to tell, if anybody wants to write.
+		for _, p := range submittingBefore {
+			if w := g.queues[p][CanSubmit].first; w != nil && g.admits(p, CanSubmit, now) {
+				return w
+			}
+		}
+	}
+	order := pollsAfter
+	if g.budget.pollsFirst(g.pollWaitsLonger()) {
+		order = pollsBefore
+	}
+	for _, p := range order {
+		if w := g.head(p, func(c Capability) bool { return g.admits(p, c, now) }); w != nil {
+			return w
+		}
+	}
+	return nil
+}
+
+func (g *Gate) pollWaitsLonger() bool {
+	all := func(Capability) bool { return true }
+	poll := g.head(Poll, all)
+	for _, p := range submittingBefore {
+		if w := g.head(p, all); w != nil && poll != nil && w.seq < poll.seq {
+			return false
+		}
+	}
+	return poll != nil
+}

@@ -1,0 +1,108 @@
+package comeet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Credentials returns the customer's API key and the partner's secret. It is called at every minting of a token, from one
+// goroutine at a time, so a function that reads mounted files follows their rotation. Its error is shown to the operator
+// inside an *Error of Kind Unavailable, so it must not hold a secret.
+//
+// Comeet API: https://developers.comeet.com/reference/authorization
+type Credentials func() (apiKey, secret string, err error)
+
+// StaticCredentials returns Credentials that never change. An empty key or secret fails at the first call of the API.
+func StaticCredentials(apiKey, secret string) Credentials {
+	return func() (string, string, error) { return apiKey, secret, nil }
+}
+
+const (
+	// tokenLife stays under the 10 minutes that Comeet's documentation shows (whether more is accepted is unknown), also on a
+	// clock that is wrong by as much as is tolerated.
+	tokenLife = 10*time.Minute - 2*clockTolerance
+	// renewBefore keeps a request in flight, and a clock that runs fast, clear of the expiry.
+	renewBefore = time.Minute
+	// clockTolerance is how wrong the local clock may be before Comeet's is used instead. Date counts whole seconds and the
+	// answer's way takes time, so smaller differences are noise.
+	clockTolerance = 5 * time.Second
+)
+
+// token is a signed token. It prints as a constant, so that nothing that holds one can leak it.
+type token struct {
+	value   string
+	minted  int64         // local wall clock, Unix seconds: a suspended machine's monotonic clock stands still
+	renewAt int64         // the same
+	offset  time.Duration // correction that went into exp
+}
+
+func (token) String() string   { return "[token]" }
+func (token) GoString() string { return "[token]" }
+
+func (t *token) fresh(now time.Time, offset time.Duration) bool {
+	return t != nil && now.Unix() < t.renewAt && now.Unix() >= t.minted && (t.offset-offset).Abs() <= 2*clockTolerance
+}
+
+// tokens hands out the current token and mints the next one, one goroutine at a time.
+type tokens struct {
+	credentials Credentials
+	clock       *clock
+	current     atomic.Pointer[token]
+	// minting holds one element while a goroutine mints. A channel, not a mutex: the others wait only as long as their
+	// context lasts.
+	minting chan struct{}
+}
+
+func newTokens(creds Credentials, c *clock) *tokens {
+	return &tokens{credentials: creds, clock: c, minting: make(chan struct{}, 1)}
+}
+
+// get returns a token that Comeet should accept, minting one if need be.
+func (t *tokens) get(ctx context.Context) (*token, error) {
+	if cur := t.current.Load(); cur.fresh(time.Now(), t.clock.correction()) {
+		return cur, nil
+	}
+	select {
+	case t.minting <- struct{}{}:
+		defer func() { <-t.minting }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if cur := t.current.Load(); cur.fresh(time.Now(), t.clock.correction()) {
+		return cur, nil
+	}
+	next, err := t.mint(time.Now(), t.clock.correction())
+	if err != nil {
+		return nil, err
+	}
+	t.current.Store(next)
+	return next, nil
+}
+
+// refuse drops a token that Comeet did not accept, so that the next get mints. Of many requests refused with one token only
+// the first drops it; the others find its successor.
+func (t *tokens) refuse(old *token) { t.current.CompareAndSwap(old, nil) }
+
+func (t *tokens) mint(now time.Time, offset time.Duration) (*token, error) {
+	key, secret, err := t.credentials()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("credentials: %w", err)
+	case key == "":
+		return nil, errors.New("credentials: the API key is empty")
+	case secret == "":
+		return nil, errors.New("credentials: the secret is empty")
+	}
+	// A map, not jwt.RegisteredClaims: their exp turns into a float when any package of the program sets jwt.TimePrecision.
+	claims := jwt.MapClaims{"iss": key, "exp": now.Add(offset + tokenLife).Unix()}
+	value, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
+	if err != nil {
+		return nil, errors.New("credentials: the token cannot be signed")
+	}
+	return &token{value: value, minted: now.Unix(), renewAt: now.Add(tokenLife - renewBefore).Unix(), offset: offset}, nil
+}
