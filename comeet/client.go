@@ -35,6 +35,7 @@ type Client struct {
 	userAgent string
 	plainHTTP bool
 	gate      *Gate
+	observe   func(Observation)
 	clock     clock
 	tokens    *tokens
 }
@@ -112,6 +113,30 @@ func WithGate(g *Gate) Option {
 	}
 }
 
+// Observation is one request, as a metric wants it: no person's data, no credentials.
+type Observation struct {
+	// Op is the call in words, as in [Error.Op].
+	Op string
+	// Kind is what its answer meant; zero is success.
+	Kind Kind
+	// Status is the HTTP status; 0 means that there was no answer.
+	Status int
+	// Took is from just before sending until the answer was read or the request had failed.
+	Took time.Duration
+}
+
+// WithObserver has each request told after its end, the one repeat with a new token included. The function is called by
+// the goroutine of the call and must not block. Defaults to nobody.
+func WithObserver(observe func(Observation)) Option {
+	return func(c *Client) error {
+		if observe == nil {
+			return errors.New("WithObserver: nil")
+		}
+		c.observe = observe
+		return nil
+	}
+}
+
 // WithUserAgent sets the User-Agent header. Defaults to "comeet-connector".
 func WithUserAgent(ua string) Option {
 	return func(c *Client) error {
@@ -128,7 +153,7 @@ func NewClient(creds Credentials, opts ...Option) (*Client, error) {
 	if creds == nil {
 		return nil, errors.New("comeet: NewClient: credentials are nil")
 	}
-	c := &Client{timeout: DefaultTimeout, userAgent: defaultUserAgent}
+	c := &Client{timeout: DefaultTimeout, userAgent: defaultUserAgent, observe: func(Observation) {}}
 	if err := WithBaseURL(DefaultBaseURL)(c); err != nil {
 		return nil, fmt.Errorf("comeet: %w", err)
 	}

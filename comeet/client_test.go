@@ -418,3 +418,20 @@ func TestClientPrintsNoField(t *testing.T) {
 		}
 	}
 }
+
+func TestObserverSeesEachRequestAndItsMeaning(t *testing.T) {
+	t.Parallel()
+	status := 200
+	var seen []comeet.Observation
+	c := newClient(t, comeet.WithObserver(func(o comeet.Observation) { seen = append(seen, o) }),
+		comeet.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
+			return answer(r, status, nil, `{"positions":[]}`), nil
+		})))
+	_, _, _ = c.ListPositions(t.Context(), comeet.PositionQuery{})
+	status = 503
+	_, _, _ = c.ListPositions(t.Context(), comeet.PositionQuery{})
+	if len(seen) != 2 || seen[0].Kind != 0 || seen[0].Status != 200 || seen[1].Kind != comeet.Unavailable || seen[1].Status != 503 ||
+		seen[0].Op != "list positions" || seen[0].Took < 0 {
+		t.Errorf("observed %+v", seen)
+	}
+}

@@ -220,6 +220,7 @@ func (c *Client) attempt(caller, limited context.Context, rq *call, cfg *callCon
 		rep.retryAfter = ex.retryAfter
 	}
 	permit.end(rep)
+	c.observe(Observation{Op: rq.op, Kind: ex.kind, Status: ex.status, Took: ex.resp.Answered.Sub(ex.resp.Sent)})
 	return ex, nil
 }
 
