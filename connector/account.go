@@ -1,0 +1,138 @@
+package connector
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// account is everything that one Comeet account has for itself: budget, breaker, consumer, catalogue and poller. Nothing of
+// it is shared with another account, so no account can hurt another.
+type account struct {
+	name string
+	// cfg is the connector's configuration with this account's overrides.
+	cfg      accountConfig
+	log      zerolog.Logger
+	metrics  *accountMetrics
+	bus      *bus.Bus
+	ledger   *ledger.Ledger
+	comeet   *comeet.Client
+	gate     *comeet.Gate
+	consumer *bus.Consumer
+	// streamCreated is when the sourced stream was made, streamMaxAge how long it keeps an event; 0 is for ever.
+	streamCreated time.Time
+	streamMaxAge  time.Duration
+	catalogue     *catalogue
+	cursors       *bus.Bucket
+	objects       *bus.Objects
+	downloads     *http.Client
+	// room is shut while the events stream is nearly full.
+	room   *room
+	posts  posts
+	inHand inHand
+	ours   ownSource
+	// work ends when the connector gives up waiting for what is in hand.
+	work context.Context
+}
+
+// accountConfig is the Config as one account sees it.
+type accountConfig struct {
+	Config
+	Account
+	// The account's own settings win over the Config's of the same name.
+	Workers      int
+	PollInterval time.Duration
+	RateLimit    comeet.Limit
+}
+
+// run serves the account until ctx ends and the events in hand have come to an end of their own. It returns an error only if
+// the account must be built anew, such as after its consumer was deleted.
+func (a *account) run(ctx context.Context) error {
+	budget := &bookings{a: a}
+	if a.cfg.RateLimit.Requests > 0 {
+		if err := budget.takeOver(ctx); err != nil {
+			return ended(ctx, err)
+		}
+		defer budget.handOver(a.work)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	if a.cfg.RateLimit.Requests > 0 {
+		g.Go(func() error { return budget.run(ctx) })
+	}
+	g.Go(func() error { return ended(ctx, a.gate.Run(ctx, a.comeet.Probe)) })
+	g.Go(func() error { return a.catalogue.run(ctx) })
+	g.Go(func() error { return a.poll(ctx) })
+	g.Go(func() error { return a.sweep(ctx) })
+	g.Go(func() error { return a.take(ctx) })
+	g.Go(func() error { return a.endExpired(ctx) })
+	g.Go(func() error { return a.inHand.run(ctx, a.cfg.lease()/3) })
+	return g.Wait()
+}
+
+// ended is nil for an end that was asked for.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// eventOf is an event of ours; outcomes and statuses give it their own id.
+func (a *account) eventOf(data events.Data) events.Event {
+	e := events.New(a.cfg.EventSource, ledger.NewID(), data)
+	e.Time = a.now()
+	return e
+}
+
+// comeetNow is the best guess at Comeet's clock.
+func (a *account) comeetNow() time.Time {
+	return a.comeet.Now().UTC().Truncate(time.Second)
+}
+
+func (a *account) now() time.Time { return a.bus.Now().UTC().Truncate(time.Millisecond) }
+
+// inHand keeps the deliveries in hand alive: each gets another AckWait while it is worked on, however long Comeet takes.
+type inHand struct {
+	mu   sync.Mutex // guards msgs
+	msgs map[*bus.Msg]struct{}
+}
+
+func (h *inHand) add(m *bus.Msg) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.msgs == nil {
+		h.msgs = make(map[*bus.Msg]struct{})
+	}
+	h.msgs[m] = struct{}{}
+}
+
+func (h *inHand) remove(m *bus.Msg) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.msgs, m)
+}
+
+func (h *inHand) run(ctx context.Context, every time.Duration) error {
+	for rest(ctx, every) {
+		h.mu.Lock()
+		msgs := make([]*bus.Msg, 0, len(h.msgs))
+		for m := range h.msgs {
+			msgs = append(msgs, m)
+		}
+		h.mu.Unlock()
+		for _, m := range msgs {
+			// A lost sign of life costs a redelivery, which the ledger recognises.
+			_ = m.InProgress()
+		}
+	}
+	return nil
+}

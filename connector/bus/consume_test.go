@@ -1,0 +1,290 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
+)
+
+const durable = "comeet-acme"
+
+func spec(ackWait time.Duration) bus.ConsumerSpec {
+	return bus.ConsumerSpec{
+		Stream: bus.DefaultNames.Sourced, Durable: durable, Subjects: []string{"candidate.sourced", "candidate.sourced.acme"},
+		AckWait: ackWait, MaxAckPending: 16,
+	}
+}
+
+func consumer(t *testing.T, b *bus.Bus, s bus.ConsumerSpec) *bus.Consumer {
+	t.Helper()
+	c, err := b.Consumer(soon(t), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// source publishes events that say their number.
+func source(t *testing.T, b *bus.Bus, n int) {
+	t.Helper()
+	for i := range n {
+		if _, err := b.Publish(soon(t), bus.Write{Subject: "candidate.sourced.acme", Data: fmt.Append(nil, i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// fetch pulls until n messages have come, however many pulls it takes.
+func fetch(t *testing.T, c *bus.Consumer, n int) []*bus.Msg {
+	t.Helper()
+	var got []*bus.Msg
+	ctx := soon(t)
+	for len(got) < n {
+		if err := c.Fetch(ctx, n-len(got), func(m *bus.Msg) { got = append(got, m) }); err != nil {
+			t.Fatalf("after %d of %d: %v", len(got), n, err)
+		}
+	}
+	return got
+}
+
+func texts(msgs []*bus.Msg) (out []string) {
+	for _, m := range msgs {
+		out = append(out, string(m.Data()))
+	}
+	return out
+}
+
+func TestFetchTakesOnlyWhatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	_, b := ready(t, bustest.Options{})
+	c := consumer(t, b, spec(time.Minute))
+	source(t, b, 5)
+	if _, err := b.Publish(soon(t), bus.Write{Subject: "candidate.sourced.other", Data: []byte("not ours")}); err != nil {
+		t.Fatal(err)
+	}
+	var got []*bus.Msg
+	if err := c.Fetch(soon(t), 2, func(m *bus.Msg) { got = append(got, m) }); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"0", "1"}, texts(got)); diff != "" {
+		t.Error(diff)
+	}
+	st, err := c.State(soon(t))
+	if want := (bus.ConsumerState{Pending: 3, AckPending: 2, Delivered: 2}); err != nil || st != want {
+		t.Errorf("state is %+v, %v, want %+v", st, err, want)
+	}
+	if seq, stored, err := got[1].Place(); err != nil || seq != 2 || time.Since(stored).Abs() > time.Minute {
+		t.Errorf("place is %d, %v, %v", seq, stored, err)
+	}
+	for _, m := range got {
+		if err := m.Ack(); err != nil {
+			t.Error(err)
+		}
+	}
+	until(t, "the acks are seen", func() bool {
+		st, err := c.State(soon(t))
+		return err == nil && st.AckPending == 0 && st.AckFloor == 2
+	})
+	// The same durable again goes on where it was, with its new settings.
+	again := spec(2 * time.Minute)
+	again.MaxAckPending = 1
+	c = consumer(t, b, again)
+	if diff := cmp.Diff([]string{"2"}, texts(fetch(t, c, 1))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFetchRedelivery(t *testing.T) {
+	t.Parallel()
+	_, b := ready(t, bustest.Options{})
+	const ackWait = time.Second
+	s := spec(ackWait)
+	c := consumer(t, b, s)
+	source(t, b, 4)
+	first := fetch(t, c, 4)
+	begun := time.Now()
+	quiet, later, kept, refused := first[0], first[1], first[2], first[3]
+	_ = quiet
+	if err := errors.Join(later.Later(2*ackWait), refused.Term("refused")); err != nil {
+		t.Fatal(err)
+	}
+	// kept shows signs of life until the quiet one and the later one are back.
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		life := time.NewTicker(ackWait / 5)
+		defer life.Stop()
+		for {
+			select {
+			case <-life.C:
+				_ = kept.InProgress()
+			case <-stop:
+				return
+			}
+		}
+	}()
+	again := fetch(t, c, 1)
+	if d := time.Since(begun); again[0].Data()[0] != '0' || d < ackWait/2 {
+		t.Errorf("%s came again after %v", again[0].Data(), d)
+	}
+	_ = again[0].Ack()
+	again = fetch(t, c, 1)
+	if d := time.Since(begun); again[0].Data()[0] != '1' || d < 2*ackWait-ackWait/4 {
+		t.Errorf("%s came again after %v", again[0].Data(), d)
+	}
+	_ = again[0].Ack()
+	close(stop)
+	<-done
+	again = fetch(t, c, 1)
+	if string(again[0].Data()) != "2" {
+		t.Errorf("%s came again", again[0].Data())
+	}
+	_ = again[0].Ack()
+	until(t, "nothing is out: the refused one never came back", func() bool {
+		st, err := c.State(soon(t))
+		return err == nil && st.AckPending == 0 && st.Pending == 0 && st.AckFloor == 4
+	})
+}
+
+// fetching runs a pull that finds nothing, and waits until the server has it.
+func fetching(t *testing.T, s *bustest.Server, c *bus.Consumer, ctx context.Context) <-chan error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- c.Fetch(ctx, 1, func(*bus.Msg) { t.Error("a message out of nothing") }) }()
+	js := library(t, s.ClientURL())
+	until(t, "the pull waits at the server", func() bool {
+		c, err := js.Consumer(soon(t), bus.DefaultNames.Sourced, durable)
+		return err == nil && c.CachedInfo().NumWaiting == 1
+	})
+	return done
+}
+
+func TestFetchEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	s, b := ready(t, bustest.Options{})
+	c := consumer(t, b, spec(time.Minute))
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := fetching(t, s, c, ctx)
+	why := errors.New("enough")
+	cancel(why)
+	if err := <-done; !errors.Is(err, why) {
+		t.Errorf("got %v, want the cause", err)
+	}
+	// A deadline, however near, is the caller's end and not a setting of the pull.
+	near, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	if err := c.Fetch(near, 1, func(*bus.Msg) {}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want DeadlineExceeded", err)
+	}
+	// What comes after goes to the next pull, not to a forgotten one.
+	source(t, b, 1)
+	fetch(t, c, 1)
+}
+
+func TestFetchGone(t *testing.T) {
+	t.Parallel()
+	for name, remove := range map[string]func(ctx context.Context, s *bustest.Server, t *testing.T) error{
+		"consumer": func(ctx context.Context, s *bustest.Server, t *testing.T) error {
+			return library(t, s.ClientURL()).DeleteConsumer(ctx, bus.DefaultNames.Sourced, durable)
+		},
+		"stream": func(ctx context.Context, s *bustest.Server, t *testing.T) error {
+			return library(t, s.ClientURL()).DeleteStream(ctx, bus.DefaultNames.Sourced)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, b := ready(t, bustest.Options{})
+			c := consumer(t, b, spec(time.Minute))
+			done := fetching(t, s, c, soon(t))
+			if err := remove(soon(t), s, t); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; !errors.Is(err, bus.ErrGone) {
+				t.Errorf("the pull that waited: %v, want ErrGone", err)
+			}
+			if err := c.Fetch(soon(t), 1, func(*bus.Msg) {}); !errors.Is(err, bus.ErrGone) {
+				t.Errorf("the next pull: %v, want ErrGone", err)
+			}
+			if _, err := c.State(soon(t)); !errors.Is(err, bus.ErrGone) {
+				t.Errorf("state: %v, want ErrGone", err)
+			}
+		})
+	}
+	t.Run("no stream to begin with", func(t *testing.T) {
+		t.Parallel()
+		b := connect(t, start(t, bustest.Options{}).ClientURL(), nil)
+		if _, err := b.Consumer(soon(t), spec(time.Minute)); !errors.Is(err, bus.ErrGone) {
+			t.Errorf("got %v, want ErrGone", err)
+		}
+	})
+}
+
+// A durable that somebody made otherwise can't be adjusted; waiting would not help.
+func TestConsumerOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	s, b := ready(t, bustest.Options{})
+	other := spec(time.Minute)
+	js := library(t, s.ClientURL())
+	if _, err := js.CreateConsumer(soon(t), other.Stream, consumerConfig(other.Durable)); err != nil {
+		t.Fatal(err)
+	}
+	ctx := soon(t)
+	if _, err := b.Consumer(ctx, other); err == nil || ctx.Err() != nil {
+		t.Errorf("got %v", err)
+	} else {
+		t.Log(err)
+	}
+}
+
+func TestFetchThroughRestart(t *testing.T) {
+	t.Parallel()
+	s, b := ready(t, bustest.Options{})
+	c := consumer(t, b, spec(time.Minute))
+	done := fetching(t, s, c, soon(t))
+	s.Stop()
+	if err := <-done; err != nil {
+		// The server says goodbye or just goes; only then is there anything to wait for.
+		t.Errorf("the pull that waited: %v, want nil: ask again", err)
+	}
+	begun := make(chan []*bus.Msg, 1)
+	go func() {
+		var got []*bus.Msg
+		if err := c.Fetch(soon(t), 1, func(m *bus.Msg) { got = append(got, m) }); err != nil {
+			t.Error(err)
+		}
+		begun <- got
+	}()
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	up := time.Now()
+	other := connect(t, s.ClientURL(), nil)
+	source(t, other, 1)
+	if diff := cmp.Diff([]string{"0"}, texts(<-begun)); diff != "" {
+		t.Error(diff)
+	}
+	if d := time.Since(up); d > 5*time.Second {
+		t.Errorf("the first message came %v after the restart", d)
+	}
+}
+
+// While the connection is away pulls wait; the client library would keep a subscription of each that fails.
+func TestFetchWaitsForTheConnection(t *testing.T) {
+	t.Parallel()
+	s, b := ready(t, bustest.Options{})
+	c := consumer(t, b, spec(time.Minute))
+	s.Stop()
+	until(t, "the connection is away", func() bool { return !b.Connected() })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := c.Fetch(ctx, 1, func(*bus.Msg) {}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}

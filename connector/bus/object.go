@@ -1,0 +1,123 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Objects is one object store.
+type Objects struct {
+	bus  *Bus
+	name string
+	os   jetstream.ObjectStore
+}
+
+// Objects binds an object store that exists. ErrGone if it does not.
+func (b *Bus) Objects(ctx context.Context, name string) (*Objects, error) {
+	out := &Objects{bus: b, name: name}
+	err := b.try(ctx, func(ctx context.Context) error {
+		os, err := b.js.ObjectStore(ctx, name)
+		out.os = os
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("bind object store %s: %w", name, err)
+	}
+	return out, nil
+}
+
+// objectRate is the slowest transfer that is waited for, in bytes per second.
+const objectRate = 1 << 20
+
+// Get reads a whole object, which the client library checks against its digest. ErrNotFound if there is none or if chunks of it
+// are missing, ErrTooLarge if it holds more than limit bytes, jetstream.ErrDigestMismatch if it is damaged.
+func (o *Objects) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
+	var data []byte
+	err := o.bus.tryWithin(ctx, attemptTimeout+time.Duration(limit/objectRate)*time.Second, func(ctx context.Context) error {
+		info, err := o.info(ctx, name)
+		if err != nil {
+			return err
+		}
+		if info.Size > uint64(limit) {
+			return ErrTooLarge
+		}
+		if err := o.whole(ctx, info); err != nil {
+			return err
+		}
+		r, err := o.os.Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		data, err = io.ReadAll(r)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read an object: %w", err)
+	}
+	return data, nil
+}
+
+// info asks for an object; a store that is gone answers that with the same silence as one that is away.
+func (o *Objects) info(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
+	info, err := o.os.GetInfo(ctx, name)
+	if errors.Is(err, nats.ErrNoResponders) {
+		if _, gone := o.bus.js.Stream(ctx, "OBJ_"+o.name); gone != nil {
+			return nil, gone
+		}
+	}
+	return info, err
+}
+
+// whole makes sure that no chunk is missing: the library would wait for it without end.
+func (o *Objects) whole(ctx context.Context, info *jetstream.ObjectInfo) error {
+	subject := "$O." + info.Bucket + ".C." + info.NUID
+	s, err := o.bus.js.Stream(ctx, "OBJ_"+info.Bucket)
+	if err != nil {
+		return err
+	}
+	state, err := s.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return err
+	}
+	have := state.State.Subjects[subject]
+	if have >= uint64(info.Chunks) {
+		return nil
+	}
+	if now, err := o.info(ctx, info.Name); err != nil {
+		return err
+	} else if now.NUID != info.NUID {
+		return errAgain
+	}
+	return fmt.Errorf("%w: %d of its %d chunks are there; store it anew", ErrNotFound, have, info.Chunks)
+}
+
+// PutAbsent stores an object unless its name is taken: a second put under one name breaks those who are reading it. An object
+// of which chunks are missing is stored anew.
+func (o *Objects) PutAbsent(ctx context.Context, name string, data []byte) error {
+	err := o.bus.tryWithin(ctx, attemptTimeout+time.Duration(len(data)/objectRate)*time.Second, func(ctx context.Context) error {
+		info, err := o.info(ctx, name)
+		if err == nil {
+			err = o.whole(ctx, info)
+		}
+		if !errors.Is(err, jetstream.ErrObjectNotFound) && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		_, err = o.os.Put(ctx, jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: ChunkBytes}}, bytes.NewReader(data))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("store an object: %w", err)
+	}
+	return nil
+}
+
+// ChunkBytes is the size of an object's chunks: half of the server's default max_payload.
+const ChunkBytes = 512 << 10

@@ -1,0 +1,187 @@
+package connector_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
+	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+)
+
+// shown is the positions bucket as a sourcing service sees it: status by position name.
+func (w *world) shown() map[string]string {
+	w.Helper()
+	kv := w.positionsBucket()
+	out := map[string]string{}
+	keys, err := kv.Keys(w.Context())
+	if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
+		w.Fatal(err)
+	}
+	for _, k := range keys {
+		e, err := kv.Get(w.Context(), k)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue
+		}
+		if err != nil {
+			w.Fatal(err)
+		}
+		var p struct{ UID, Name, Status string }
+		if err := json.Unmarshal(e.Value(), &p); err != nil {
+			w.Fatal(err)
+		}
+		out[p.UID+" "+p.Name] = p.Status
+	}
+	return out
+}
+
+func (w *world) positionsBucket() jetstream.KeyValue {
+	w.Helper()
+	kv, err := w.js.KeyValue(context.Background(), bus.DefaultNames.Positions)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return kv
+}
+
+func (w *world) eventuallyShows(want map[string]string) {
+	w.Helper()
+	var got map[string]string
+	defer func() {
+		if w.Failed() {
+			w.Log(cmp.Diff(want, got))
+		}
+	}()
+	w.eventually("the positions bucket to be right", func() bool {
+		got = w.shown()
+		return cmp.Equal(want, got)
+	})
+}
+
+// revision is the bucket's last write.
+func (w *world) revision() uint64 {
+	w.Helper()
+	s, err := w.js.Stream(context.Background(), "KV_"+bus.DefaultNames.Positions)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return s.CachedInfo().State.LastSeq
+}
+
+// readings waits for n more complete readings of the positions.
+func (w *world) readings(n int64) {
+	w.Helper()
+	before := w.fake.Counts().ByRoute[comeettest.ListPositions]
+	w.eventually("the positions to be read again", func() bool {
+		return w.fake.Counts().ByRoute[comeettest.ListPositions] >= before+n
+	})
+}
+
+func TestPositionsBucket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{MaxPageSize: 2, RepeatRows: 1, EmptyPages: true})))
+	w.run(func(c *connector.Config) { c.PositionsInterval = time.Second })
+	all := map[string]string{
+		"87.405 Backend Engineer": "open", "48.16A Data Analyst": "open", "11.111 Twin": "open", "11.112 Twin": "open",
+		"22.0C1 Closed One": "closed", "22.0C2 Waiting One": "on hold",
+	}
+	w.eventuallyShows(all)
+
+	// Nothing is written that has not changed, and a row that pages repeat is one position.
+	before := w.revision()
+	w.readings(20)
+	if now := w.revision(); now != before {
+		t.Errorf("%d writes although nothing changed", now-before)
+	}
+	w.publish("e1", person(1))
+	if got := matched(w.outcome("e1")); got != "uid 87.405" {
+		t.Errorf("outcome %s", got)
+	}
+
+	r := w.fake.Recruiter("default")
+	for _, err := range []error{
+		r.ClosePosition("48.16A"), r.UnsharePosition("11.111"),
+		r.AddPosition(comeettest.Position{UID: "33.3", Name: "A template", IsTemplate: true}),
+		r.AddPosition(comeettest.Position{UID: "44.4", Name: "New"}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	all["48.16A Data Analyst"], all["44.4 New"] = "closed", "open"
+	delete(all, "11.111 Twin")
+	w.eventuallyShows(all)
+
+	// What somebody else wrote into the bucket is put right.
+	kv := w.positionsBucket()
+	for key, value := range map[string]string{"default.87=2E405": `{"uid":"87.405","name":"Backend Engineer","status":"closed"}`, "default.stray": `{}`} {
+		if _, err := kv.PutString(w.Context(), key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.eventuallyShows(all)
+	w.check()
+}
+
+// A listing of which a page cannot be read proves no absence: nobody is refused by it, and nothing leaves the bucket.
+func TestPositionsWithAMissingPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{MaxPageSize: 2})))
+	w.run(func(c *connector.Config) { c.PositionsInterval = time.Second })
+	w.eventually("the positions", func() bool { return len(w.shown()) == len(positions()) })
+	remove := w.fake.Control(comeettest.ListPositions, breakPages(w.fake, 3))
+	defer remove()
+	w.eventually("broken pages", func() bool { return w.fake.Counts().Faults >= 3 })
+	if got := len(w.shown()); got != len(positions()) {
+		t.Errorf("%d positions in the bucket, want %d", got, len(positions()))
+	}
+	d := person(1)
+	d.Position.UID = "22.0C2" // on a late page
+	w.publish("e1", d)
+	if got := matched(w.outcome("e1")); got != "position_on_hold" {
+		t.Errorf("outcome %s", got)
+	}
+	w.check()
+}
+
+// breakPages makes the next n requests for a page after the first fail.
+func breakPages(fake *comeettest.Server, n int) comeettest.ControlFunc {
+	var again comeettest.ControlFunc
+	again = func(r comeettest.Request) (comeettest.Fault, bool) {
+		if !r.Query.Has("opaque") {
+			return comeettest.Fault{}, false
+		}
+		if n--; n > 0 {
+			fake.Control(r.Route, again)
+		}
+		return comeettest.HTMLPage(502), true
+	}
+	return again
+}
+
+// With Comeet out of reach at a start, the positions that an earlier process left are matched by.
+func TestPositionsOfAnEarlierProcess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.run()
+	w.eventually("the positions", func() bool { return len(w.shown()) == len(positions()) })
+	first.stop(w)
+	w.fake.OutageOf(comeettest.Scope{Route: comeettest.ListPositions}, comeettest.HTMLPage(503))
+	w.run()
+	for i := range 3 {
+		d := person(i)
+		d.Position.UID, d.Position.CustomID = "", "DA-1"
+		w.publish(fmt.Sprint("e", i), d)
+		if got := matched(w.outcome(fmt.Sprint("e", i))); got != "custom_id 48.16A" {
+			t.Errorf("outcome %s", got)
+		}
+	}
+	w.check()
+}

@@ -1,0 +1,230 @@
+package connector
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// Config is everything that a connector is told. The zero value of every optional field means its default.
+type Config struct {
+	// NATSURL is the bus: one server or several separated by commas. Defaults to nats://127.0.0.1:4222.
+	NATSURL string
+	// NATSCreds is the path of a credentials file. Empty means none.
+	NATSCreds string
+	// NATSServer joins a server in the same process instead of NATSURL.
+	NATSServer bus.InProcess
+	// Names are the assets' names on the bus. Empty ones default to bus.DefaultNames.
+	Names bus.Names
+	// Replicas of the assets that are created. 0 means three on a clustered bus, else one.
+	Replicas int
+	// EventsMaxBytes bounds the events stream when it is created, in bytes. Defaults to 4 GiB, room for about a million
+	// operations. New claims stop at 95 % of what the stream has.
+	EventsMaxBytes int64
+	// RePublish also sends every stored event to core NATS under this prefix. Empty means off.
+	RePublish string
+
+	// Accounts are the Comeet accounts to serve, at least one, with different names.
+	Accounts []Account
+	// BaseURL is the Comeet API. Defaults to https://api.comeet.co. Plain http is refused except for loopback.
+	BaseURL string
+	// PlainHTTP allows a plain-http BaseURL that is not loopback: tokens and personal data then cross the network readably.
+	PlainHTTP bool
+	// Transport replaces the HTTP transport to Comeet; tests and the sandbox use it. nil means the client's own.
+	Transport http.RoundTripper
+
+	// PollInterval is the time between two looks for status changes. Defaults to 5 minutes, at least 50 ms.
+	PollInterval time.Duration
+	// PollOverlap is how far each look reaches back beyond the start of the last complete one. Defaults to 2 minutes.
+	PollOverlap time.Duration
+	// SweepInterval is within how long the slow sweep re-reads everything once, budget permitting. Defaults to 7 days.
+	SweepInterval time.Duration
+	// PositionsInterval is the time between two readings of an account's positions. Defaults to 5 minutes.
+	PositionsInterval time.Duration
+	// RateLimit is the request budget of each account. The zero value means the documented 100 per 60 s; for no limit set
+	// NoRateLimit.
+	RateLimit comeet.Limit
+	// NoRateLimit switches the budget off.
+	NoRateLimit bool
+	// Workers is how many events of one account are in hand at once. Defaults to 16.
+	Workers int
+	// RequestTimeout bounds one request to Comeet. Defaults to 30 s. A claim is left alone for 2 × RequestTimeout +
+	// SettleDelay, so a crashed replica's events come back after that time.
+	RequestTimeout time.Duration
+	// SettleDelay is how long an attempt of unknown fate rests before it is looked up. Defaults to 5 s.
+	SettleDelay time.Duration
+	// DeniedRetry is how long a capability that Comeet denies rests before one request tries it again; it doubles with each
+	// try, up to 15 times as much. Defaults to 1 minute.
+	DeniedRetry time.Duration
+	// DrainTimeout is how long work in hand may go on after the signal to stop. Defaults to RequestTimeout + SettleDelay.
+	DrainTimeout time.Duration
+	// MemberTTL is how long a replica that fell silent is still taken for alive. Defaults to 10 s, at least 1 s.
+	MemberTTL time.Duration
+	// PrivateFileURLs allows files to be read from private and loopback addresses.
+	PrivateFileURLs bool
+
+	// AdminAddr is where health and metrics are served. Defaults to 127.0.0.1:8080; "off" serves nothing.
+	AdminAddr string
+	// Replica names this process among its like, for claims and logs. Defaults to the host's name and a random part.
+	Replica string
+	// EventSource is the CloudEvents `source` of what the connector publishes. Defaults to /comeet-connector.
+	EventSource string
+	// Log receives everything that the connector has to say. The zero value is silent.
+	Log zerolog.Logger
+}
+
+// Account is one customer company at Comeet.
+type Account struct {
+	// Name routes events, `^[a-z0-9][a-z0-9_-]{0,63}$`. "default" also gets events without an account.
+	Name string
+	// Credentials yields the company's API key and the partner's secret, anew for each token.
+	Credentials comeet.Credentials
+	// BaseURL, RateLimit, PollInterval and Workers override the Config's where they are set.
+	BaseURL      string
+	RateLimit    comeet.Limit
+	PollInterval time.Duration
+	Workers      int
+	// FallbackPosition is the uid of the position, such as a talent pool, for candidates whose own is closed or missing.
+	// Empty means that these fail.
+	FallbackPosition string
+}
+
+// AccountDefault is the account of events that name none.
+const AccountDefault = "default"
+
+var accountName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+
+// WithDefaults returns a copy in which every optional field has its value.
+func (c Config) WithDefaults() Config {
+	set(&c.NATSURL, "nats://127.0.0.1:4222")
+	d := bus.DefaultNames
+	set(&c.Names.Sourced, d.Sourced)
+	set(&c.Names.Events, d.Events)
+	set(&c.Names.DeadLetters, d.DeadLetters)
+	set(&c.Names.Positions, d.Positions)
+	set(&c.Names.Accounts, d.Accounts)
+	set(&c.Names.Members, d.Members)
+	set(&c.Names.Cursors, d.Cursors)
+	set(&c.Names.Files, d.Files)
+	set(&c.EventsMaxBytes, 4<<30)
+	set(&c.BaseURL, comeet.DefaultBaseURL)
+	set(&c.PollInterval, 5*time.Minute)
+	set(&c.PollOverlap, 2*time.Minute)
+	set(&c.SweepInterval, 7*24*time.Hour)
+	set(&c.PositionsInterval, 5*time.Minute)
+	set(&c.RateLimit, comeet.DefaultLimit)
+	if c.NoRateLimit {
+		c.RateLimit = comeet.Limit{}
+	}
+	set(&c.Workers, 16)
+	set(&c.RequestTimeout, 30*time.Second)
+	set(&c.SettleDelay, 5*time.Second)
+	set(&c.DeniedRetry, time.Minute)
+	set(&c.DrainTimeout, c.RequestTimeout+c.SettleDelay)
+	set(&c.MemberTTL, 10*time.Second)
+	set(&c.AdminAddr, "127.0.0.1:8080")
+	set(&c.EventSource, "/comeet-connector")
+	if c.Replica == "" {
+		c.Replica = replicaName()
+	}
+	accounts := make([]Account, len(c.Accounts))
+	for i, a := range c.Accounts {
+		set(&a.BaseURL, c.BaseURL)
+		set(&a.RateLimit, c.RateLimit)
+		set(&a.PollInterval, c.PollInterval)
+		set(&a.Workers, c.Workers)
+		accounts[i] = a
+	}
+	c.Accounts = accounts
+	return c
+}
+
+// Validate reports everything that is wrong with a configuration that has its defaults, naming each field and rule.
+func (c Config) Validate() error {
+	var wrong []error
+	refuse := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
+	if len(c.Accounts) == 0 {
+		refuse("no Comeet account: set COMEET_API_KEY and COMEET_API_SECRET, or accounts in the configuration file")
+	}
+	seen := map[string]bool{}
+	for _, a := range c.Accounts {
+		if !accountName.MatchString(a.Name) {
+			refuse("account name %q: must match %s", a.Name, accountName)
+		}
+		if seen[a.Name] {
+			refuse("account %q is configured twice", a.Name)
+		}
+		seen[a.Name] = true
+		if a.Credentials == nil {
+			refuse("account %q has no API key or secret", a.Name)
+		}
+		if off := a.RateLimit == (comeet.Limit{}) && c.NoRateLimit; !off && a.RateLimit.Requests < 10 {
+			refuse("account %q: RATE_LIMIT must allow at least 10 requests, or be off", a.Name)
+		}
+		if a.RateLimit.Requests > 0 && a.RateLimit.Window < time.Second {
+			refuse("account %q: RATE_LIMIT's window must be at least 1s", a.Name)
+		}
+		if a.PollInterval < 50*time.Millisecond {
+			refuse("account %q: POLL_INTERVAL must be at least 50ms", a.Name)
+		}
+		if a.Workers < 1 || a.Workers > 1024 {
+			refuse("account %q: WORKERS must be between 1 and 1024", a.Name)
+		}
+	}
+	if c.RequestTimeout < 100*time.Millisecond || c.RequestTimeout > 10*time.Minute {
+		refuse("REQUEST_TIMEOUT must be between 100ms and 10m")
+	}
+	if c.SettleDelay < 0 || c.SettleDelay > time.Hour {
+		refuse("SETTLE_DELAY must be between 0 and 1h")
+	}
+	if c.MemberTTL < time.Second {
+		refuse("MEMBER_TTL must be at least 1s")
+	}
+	if c.PollOverlap < 0 {
+		refuse("POLL_OVERLAP must not be negative")
+	}
+	if c.SweepInterval < time.Second {
+		refuse("SWEEP_INTERVAL must be at least 1s")
+	}
+	if c.PositionsInterval < time.Second {
+		refuse("POSITIONS_INTERVAL must be at least 1s")
+	}
+	if c.DeniedRetry < 0 {
+		refuse("DENIED_RETRY must not be negative")
+	}
+	if c.DrainTimeout < 0 {
+		refuse("DRAIN_TIMEOUT must not be negative")
+	}
+	if c.EventsMaxBytes < 1<<20 {
+		refuse("EVENTS_MAX_BYTES must be at least 1 MiB")
+	}
+	if c.Replicas < 0 || c.Replicas > 5 {
+		refuse("NATS_REPLICAS must be between 0 and 5")
+	}
+	if _, _, err := events.Encode(events.New(c.EventSource, "check", &events.Claimed{})); err != nil {
+		refuse("EVENT_SOURCE must be a CloudEvents source: %w", err)
+	}
+	return errors.Join(wrong...)
+}
+
+// lease is how long a claim is left alone: no request under it can still be running afterwards.
+func (c Config) lease() time.Duration { return 2*c.RequestTimeout + c.SettleDelay }
+
+func (c Config) layout() bus.Layout {
+	return bus.Layout{Names: c.Names, Replicas: c.Replicas, EventsMaxBytes: c.EventsMaxBytes, RePublish: c.RePublish}
+}
+
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

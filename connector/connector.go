@@ -1,0 +1,336 @@
+// Package connector submits sourced candidates from NATS JetStream to Comeet and publishes what becomes of them.
+//
+// It keeps the promises of DESIGN.md: every sourced event gets exactly one outcome, whatever crashes; at most one candidate
+// is created for an operation; every state that a poll sees reaches the bus once and in order. All state lives in JetStream,
+// so a process may be killed at any moment and another one goes on.
+//
+// The files follow one event: take (intake.go), decode, match, submit, settle, outcome, refuse; then the way back: status
+// and poll.
+package connector
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/admin"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// Connector is one replica.
+type Connector struct {
+	cfg     Config
+	log     zerolog.Logger
+	metrics *metrics
+	// clients holds each served account's client by name, for the figures.
+	clients   sync.Map
+	downloads *http.Client
+	admin     *admin.Server
+	room      *room
+	ready     chan struct{}
+
+	// phase says in words why the connector can't make progress; nil means that it can.
+	phase atomic.Pointer[string]
+	bus   atomic.Pointer[bus.Bus]
+}
+
+// New checks the configuration and takes the admin address, but does not touch the bus or Comeet. Its error names each
+// field that is wrong and the rule.
+func New(cfg Config) (*Connector, error) {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Connector{
+		cfg: cfg, log: cfg.Log.With().Str("replica", cfg.Replica).Logger(), metrics: newMetrics(),
+		downloads: newDownloads(cfg.PrivateFileURLs), ready: make(chan struct{}),
+	}
+	c.room = newRoom(c.log)
+	for _, a := range cfg.Accounts {
+		if _, err := c.newClient(a); err != nil {
+			return nil, fmt.Errorf("account %q: %w", a.Name, err)
+		}
+		c.metrics.of(a.Name)
+	}
+	c.metrics.registry.MustRegister(gates{&c.clients})
+	c.enter("starting")
+	if cfg.AdminAddr != "off" {
+		var err error
+		if c.admin, err = admin.Listen(cfg.AdminAddr, c.Health, c.metrics.registry); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (c *Connector) newClient(a Account) (*comeet.Client, error) {
+	if _, _, err := a.Credentials(); err != nil {
+		return nil, err
+	}
+	log := c.log.With().Str("account", a.Name).Logger()
+	gate := comeet.NewGate(comeet.GateConfig{
+		Limit: a.RateLimit, RequestTimeout: c.cfg.RequestTimeout, DeniedMin: c.cfg.DeniedRetry, DeniedMax: 15 * c.cfg.DeniedRetry, OnChange: tellGate(log),
+	})
+	opts := []comeet.Option{
+		comeet.WithBaseURL(a.BaseURL), comeet.WithTimeout(c.cfg.RequestTimeout), comeet.WithGate(gate),
+		comeet.WithObserver(c.metrics.of(a.Name).answered),
+	}
+	if c.cfg.PlainHTTP {
+		opts = append(opts, comeet.WithPlainHTTP())
+	}
+	if c.cfg.Transport != nil {
+		opts = append(opts, comeet.WithTransport(c.cfg.Transport))
+	}
+	return comeet.NewClient(a.Credentials, opts...)
+}
+
+// Ready is closed when the connector has joined the bus and begun to work.
+func (c *Connector) Ready() <-chan struct{} { return c.ready }
+
+// AdminAddr is where health and metrics are served; empty if nowhere.
+func (c *Connector) AdminAddr() string {
+	if c.admin == nil {
+		return ""
+	}
+	return c.admin.Addr()
+}
+
+// Health is nil while the connector can make progress, else it says in words for an operator why not.
+func (c *Connector) Health() error {
+	if why := c.phase.Load(); why != nil {
+		return errors.New(*why)
+	}
+	if b := c.bus.Load(); b == nil || !b.Connected() {
+		return errors.New("not connected to the bus")
+	}
+	if c.room.isFull() {
+		return errors.New("the events stream is full: raise its max_bytes")
+	}
+	return nil
+}
+
+func (c *Connector) enter(phase string) { c.phase.Store(&phase) }
+
+// Run works until ctx ends, then lets what is in hand come to its end for up to DrainTimeout. It waits for a bus that is not up.
+// Its error is nil after an orderly end, or says what contradicts the connector's promises on the bus.
+func (c *Connector) Run(ctx context.Context) error {
+	g := new(errgroup.Group)
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	if c.admin != nil {
+		g.Go(func() error { return c.admin.Serve(serving) })
+	}
+	err := c.serve(ctx)
+	c.enter("stopped")
+	stopServing()
+	return errors.Join(err, g.Wait())
+}
+
+func (c *Connector) serve(ctx context.Context) error {
+	c.enter("waiting for the bus")
+	b, err := bus.Connect(ctx, bus.Config{
+		URL: c.cfg.NATSURL, Creds: c.cfg.NATSCreds, Server: c.cfg.NATSServer, Name: "comeet-connector " + c.cfg.Replica, OnEvent: tellBus(c.log),
+	})
+	if err != nil {
+		return ended(ctx, err)
+	}
+	defer b.Close()
+	c.bus.Store(b)
+	if err := b.Ensure(ctx, c.cfg.layout()); err != nil {
+		return ended(ctx, fmt.Errorf("the bus is not as the connector needs it: %w", err))
+	}
+	st, err := b.StreamState(ctx, c.cfg.Names.Events, "")
+	if err != nil {
+		return ended(ctx, err)
+	}
+	c.room.look(st)
+	bucket, err := b.Bucket(ctx, c.cfg.Names.Members)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	members := newMembership(bucket, c.cfg.Replica, c.cfg.MemberTTL)
+
+	// work outlives ctx by DrainTimeout, so that what is in hand can come to its end.
+	work, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer giveUp(nil)
+	draining := context.AfterFunc(ctx, func() {
+		c.enter("draining")
+		c.log.Info().Dur("at_most", c.cfg.DrainTimeout).Msg("stopping: no new events; finishing those in hand")
+		time.AfterFunc(c.cfg.DrainTimeout, func() { giveUp(errors.New("DRAIN_TIMEOUT has passed")) })
+	})
+	defer draining()
+
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = c.room.run(ctx, b, c.cfg.Names.Events) })
+	wg.Go(func() { members.run(ctx, func(err error) { c.log.Warn().Err(err).Msg("membership is uncertain") }) })
+	for _, a := range c.cfg.Accounts {
+		wg.Go(func() { c.supervise(ctx, work, b, members, a) })
+	}
+	c.phase.Store(nil)
+	close(c.ready)
+	c.log.Info().Int("accounts", len(c.cfg.Accounts)).Str("admin", c.AdminAddr()).Msg("ready")
+	wg.Wait()
+	c.log.Info().Msg("stopped")
+	return nil
+}
+
+// supervise serves one account while this replica owns it, building it anew when something under it was taken away.
+func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *membership, cfg Account) {
+	log := c.log.With().Str("account", cfg.Name).Logger()
+	for wait := time.Second; ; {
+		owned, changed := members.owns(cfg.Name)
+		if !owned {
+			select {
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		begun := time.Now()
+		mine, lose := context.WithCancel(ctx)
+		watching := make(chan struct{})
+		go func() {
+			defer close(watching)
+			for owned, changed := owned, changed; owned; owned, changed = members.owns(cfg.Name) {
+				select {
+				case <-changed:
+				case <-mine.Done():
+					return
+				}
+			}
+			lose()
+		}()
+		log.Info().Msg("serving the account")
+		err := c.runAccount(mine, work, b, log, cfg)
+		lost := mine.Err() != nil
+		lose()
+		<-watching
+		switch {
+		case ctx.Err() != nil:
+			return
+		case lost:
+			log.Info().Msg("another replica serves the account now")
+			wait = time.Second
+			continue
+		case errors.Is(err, errOvertaken):
+			log.Warn().Err(err).Msg("the members disagree about who serves the account; looking again")
+		default:
+			log.Error().Err(err).Dur("again_in", wait).Msg("the account stopped; starting it anew")
+		}
+		if time.Since(begun) > time.Minute {
+			wait = time.Second
+		}
+		if !rest(ctx, wait) {
+			return
+		}
+		wait = min(2*wait, 30*time.Second)
+		if err := b.Ensure(ctx, c.cfg.layout()); err != nil && ctx.Err() == nil {
+			log.Error().Err(err).Msg("the bus is not as the connector needs it")
+		}
+	}
+}
+
+func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolog.Logger, cfg Account) error {
+	// A client of its own for each term of ownership: what was sent in an earlier one is in the budget record.
+	client, err := c.newClient(cfg)
+	if err != nil {
+		return err
+	}
+	c.clients.Store(cfg.Name, client)
+	a := &account{
+		name: cfg.Name, log: log, metrics: c.metrics.of(cfg.Name), bus: b, ledger: ledger.New(b, c.cfg.Names.Events),
+		cfg:    accountConfig{Config: c.cfg, Account: cfg, Workers: cfg.Workers, PollInterval: cfg.PollInterval, RateLimit: cfg.RateLimit},
+		comeet: client, gate: client.Gate(), downloads: c.downloads, room: c.room, work: work,
+	}
+	st, err := b.StreamState(ctx, c.cfg.Names.Sourced, "")
+	if err != nil {
+		return err
+	}
+	a.streamCreated, a.streamMaxAge = st.Created, st.MaxAge
+	subjects := []string{events.SourcedSubject(cfg.Name)}
+	if cfg.Name == AccountDefault {
+		subjects = append(subjects, events.SourcedSubject(""))
+	}
+	a.consumer, err = b.Consumer(ctx, bus.ConsumerSpec{
+		Stream: c.cfg.Names.Sourced, Durable: "comeet-" + cfg.Name, Subjects: subjects,
+		AckWait: c.cfg.lease(), MaxAckPending: cfg.Workers,
+	})
+	if err != nil {
+		return err
+	}
+	if a.cursors, err = b.Bucket(ctx, c.cfg.Names.Cursors); err != nil {
+		return err
+	}
+	positions, err := b.Bucket(ctx, c.cfg.Names.Positions)
+	if err != nil {
+		return err
+	}
+	a.catalogue = newCatalogue(a, positions)
+	if a.objects, err = b.Objects(ctx, c.cfg.Names.Files); err != nil {
+		return err
+	}
+	return a.run(ctx)
+}
+
+// tellBus logs what happens to the connection, a repeated trouble once in ten seconds.
+func tellBus(log zerolog.Logger) func(bus.ConnEvent) {
+	var last atomic.Int64
+	return func(e bus.ConnEvent) {
+		switch e.State {
+		case "connected":
+			log.Info().Str("server", e.Server).Msg("connected to the bus")
+		case "closed":
+			log.Debug().Msg("connection to the bus closed")
+		default:
+			if e.State == "disconnected" && e.Err == nil {
+				return // by ourselves
+			}
+			now := time.Now().Unix()
+			if before := last.Load(); now-before < 10 || !last.CompareAndSwap(before, now) {
+				return
+			}
+			log.Warn().Err(e.Err).Str("state", e.State).Msg("the bus is in trouble; waiting for it")
+		}
+	}
+}
+
+// replicaName is the host's name and something of this process's own.
+func replicaName() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "replica"
+	}
+	return host + "-" + strings.ToLower(rand.Text()[:6])
+}
+
+// Setup joins the bus, creates what is missing of the assets that cfg names, and checks the rest. It needs no account.
+func Setup(ctx context.Context, cfg Config) error {
+	cfg = cfg.WithDefaults()
+	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, Creds: cfg.NATSCreds, Server: cfg.NATSServer, Name: "comeet-connector setup", OnEvent: tellBus(cfg.Log)})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	return b.Ensure(ctx, cfg.layout())
+}
+
+// Plan describes the assets that cfg names, as stream configurations in JetStream's own words: buckets and the object
+// store are streams too. Replicas 0 is shown as 1.
+func Plan(cfg Config) any {
+	cfg = cfg.WithDefaults()
+	return cfg.layout().Plan(max(1, cfg.Replicas))
+}

@@ -1,0 +1,42 @@
+package connector
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// Headers that the bus acts on would be obeyed again in the dead-letter stream; they are kept under a name of the same
+// length, so that a message of the largest size still fits.
+const (
+	busHeader  = "Nats-"
+	keptHeader = "Orig-"
+)
+
+// buryOriginal stores the delivered message as it came, bytes and headers. The stream takes one message per subject, so that a
+// repetition finds the first: the condition costs no header, for the same reason.
+func (s *submission) buryOriginal() (*events.DeadLetter, error) {
+	subject := "deadletter.candidate.sourced." + s.own.Account + "." + s.own.ID
+	stream := s.cfg.Names.DeadLetters
+	h := make(map[string][]string, len(s.msg.Header()))
+	for k, v := range s.msg.Header() {
+		if len(k) > len(busHeader) && strings.EqualFold(k[:len(busHeader)], busHeader) {
+			k = keptHeader + k[len(busHeader):]
+		}
+		h[k] = v
+	}
+	seq, err := s.bus.Publish(s.work, bus.Write{Subject: subject, Header: h, Data: s.msg.Data()})
+	if errors.Is(err, bus.ErrConflict) {
+		var stored bus.Stored
+		if stored, err = s.bus.Last(s.work, stream, subject); err == nil {
+			seq = stored.Seq
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store a dead letter: %w", err)
+	}
+	return &events.DeadLetter{Stream: stream, Sequence: seq}, nil
+}

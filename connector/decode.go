@@ -1,0 +1,81 @@
+package connector
+
+import (
+	"errors"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// sourced is one delivered event, read.
+type sourced struct {
+	msg *bus.Msg
+	// stored is when the event was published, by the bus's clock.
+	stored   time.Time
+	identity ledger.Identity
+	event    events.Event
+	data     *events.Sourced
+	// op is the operation; own is where outcomes of this event alone are kept. They are the same for an event that names none.
+	op, own ledger.Op
+	// candidateID is the sourcing service's id of the candidate, if readable.
+	candidateID string
+	// partnerID is what Comeet is to know the candidate by.
+	partnerID string
+}
+
+// ReplayHeader marks a replayed dead letter: its value, new for each replay, makes the same CloudEvent a new event.
+const ReplayHeader = "Comeet-Replay"
+
+// decode reads a delivered message. A *events.InvalidError still comes with everything that could be read.
+func (a *account) decode(m *bus.Msg) (*sourced, error) {
+	seq, stored, err := m.Place()
+	if err != nil {
+		return nil, err
+	}
+	s := &sourced{msg: m, stored: stored}
+	e, err := events.Decode(m.Header(), m.Data())
+	s.event = e
+	s.identity = ledger.Identity{
+		Source: e.Source, ID: e.ID, Stream: a.cfg.Names.Sourced, Created: a.streamCreated, Seq: seq, Replay: header(m.Header(), ReplayHeader),
+	}
+	s.own = ledger.Op{Account: a.name}.Of(s.identity)
+	s.op = s.own
+	if err != nil {
+		if invalid, ok := errors.AsType[*events.InvalidError](err); ok {
+			s.candidateID = invalid.CandidateID
+		}
+		return s, err
+	}
+	data, ok := e.Data.(*events.Sourced)
+	if !ok {
+		return s, &events.InvalidError{Violations: []events.Violation{{Pointer: "/type", Message: "must be " + events.TypeSourced}}}
+	}
+	s.data, s.candidateID = data, data.Candidate.ID
+	s.op = ledger.OpOf(a.name, e.Source, data)
+	s.own = s.op.Of(s.identity)
+	s.partnerID = ledger.PartnerCandidateID(e.Source, data.Candidate.ID)
+	if named, ok := e.Extensions["account"]; ok && named != a.name {
+		s.op = s.own
+		return s, &events.InvalidError{CandidateID: s.candidateID, Violations: []events.Violation{{
+			Pointer: "/account", Message: "must be the account of the subject that the event was published on, or absent",
+		}}}
+	}
+	return s, nil
+}
+
+// ref is how our events point to the sourced one; nil if it could not be read.
+func (s *sourced) ref() *events.SourcedRef {
+	if s.identity.Source == "" || s.identity.ID == "" {
+		return nil
+	}
+	return &events.SourcedRef{Source: s.identity.Source, ID: s.identity.ID}
+}
+
+func header(h map[string][]string, name string) string {
+	if v := h[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}

@@ -1,0 +1,165 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+)
+
+// take is the first step of the flow: a free worker, a permit to send one request, and only then one event. So nothing ages
+// in a queue of ours, and while Comeet is down or the budget is spent nothing is fetched at all.
+//
+// It ends when ctx does, after the events in hand have come to an end of their own.
+func (a *account) take(ctx context.Context) error {
+	workers := make(chan struct{}, a.cfg.Workers)
+	hands := newHands(func(d delivery) {
+		defer func() { <-workers }()
+		a.handle(ctx, d.msg, d.permit)
+	})
+	defer hands.wait()
+	for {
+		permits, err := a.permits(ctx, workers)
+		if err != nil {
+			return nil
+		}
+		// Interrupted is asked for after the permits were given: what closes it from now on makes them void.
+		pull, cancel := context.WithCancel(ctx)
+		stop := closeOn(pull, cancel, a.gate.Interrupted(comeet.CanSubmit), a.room.shut())
+		err = a.consumer.Fetch(pull, len(permits), func(m *bus.Msg) {
+			hands.take(delivery{m, permits[0]})
+			permits = permits[1:]
+		})
+		cancel()
+		stop()
+		for _, p := range permits {
+			p.Release()
+			<-workers
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, bus.ErrGone):
+			return err
+		case err != nil && !errors.Is(err, context.Canceled):
+			a.log.Warn().Err(err).Msg("could not fetch; trying again")
+			if !rest(ctx, time.Second) {
+				return nil
+			}
+		}
+	}
+}
+
+// permits waits until at least one worker is free, the ledger has room and one request may be sent, and takes what else is
+// free right now.
+func (a *account) permits(ctx context.Context, workers chan struct{}) ([]*comeet.Permit, error) {
+	select {
+	case workers <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := a.room.wait(ctx); err != nil {
+		<-workers
+		return nil, err
+	}
+	first, err := a.gate.Acquire(ctx, comeet.Submit, comeet.CanSubmit)
+	if err != nil {
+		<-workers
+		return nil, err
+	}
+	permits := []*comeet.Permit{first}
+	for len(permits) < a.cfg.Workers {
+		select {
+		case workers <- struct{}{}:
+		default:
+			return permits, nil
+		}
+		p, ok := a.gate.TryAcquire(comeet.Submit, comeet.CanSubmit)
+		if !ok {
+			<-workers
+			return permits, nil
+		}
+		permits = append(permits, p)
+	}
+	return permits, nil
+}
+
+// delivery is one event and the permit that it was fetched with.
+type delivery struct {
+	msg    *bus.Msg
+	permit *comeet.Permit
+}
+
+// hands are the goroutines that handle deliveries. One that has nothing to do waits a while for the next: its stack has
+// grown to what the work needs, and a thousand idle accounts need none.
+type hands struct {
+	handle func(delivery)
+	next   chan delivery
+	ended  chan struct{}
+	wg     sync.WaitGroup
+}
+
+func newHands(handle func(delivery)) *hands {
+	return &hands{handle: handle, next: make(chan delivery), ended: make(chan struct{})}
+}
+
+func (h *hands) take(d delivery) {
+	select {
+	case h.next <- d:
+	default:
+		h.wg.Go(func() { h.work(d) })
+	}
+}
+
+func (h *hands) work(d delivery) {
+	idle := time.NewTimer(time.Minute)
+	defer idle.Stop()
+	for {
+		h.handle(d)
+		idle.Reset(10 * time.Second)
+		select {
+		case d = <-h.next:
+		case <-idle.C:
+			return
+		case <-h.ended:
+			return
+		}
+	}
+}
+
+// wait ends the idle ones and waits for the others.
+func (h *hands) wait() {
+	close(h.ended)
+	h.wg.Wait()
+}
+
+// closeOn cancels when one of two signals comes; the returned function waits until it no longer listens.
+func closeOn(ctx context.Context, cancel context.CancelFunc, one, other <-chan struct{}) func() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-one:
+			cancel()
+		case <-other:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return func() { <-done }
+}
+
+// rest sleeps, and reports whether the context still lives.
+func rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

@@ -1,0 +1,130 @@
+// Package ledger keeps what the connector knows, as the CloudEvents of one stream: for each operation its claim and its
+// outcome, for each candidate at Comeet the last status that was published.
+//
+// The last message over an operation's subjects is the operation's state, and the message is the event that readers get, so
+// ledger and feed cannot disagree. Every write is a compare-and-set over the entry that the writer believes to be
+// the last. A write that loses learns the entry which stood in its way; there is no other read on the way to an outcome.
+//
+// A write that was stored although its acknowledgement was lost is recognised as won. All methods block until the bus has
+// answered or the context ends, and are safe for concurrent use by any number of processes.
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// KeepOutcomes is how long claims and outcomes stay; statuses stay as long as the stream does. It must exceed the age limit
+// of the sourced stream by far, else an event could come back to a ledger that has forgotten it.
+const KeepOutcomes = 400 * 24 * time.Hour
+
+// Ledger reads and writes the entries of one stream.
+type Ledger struct {
+	bus    *bus.Bus
+	stream string
+}
+
+// New returns the ledger in the stream with the given name.
+func New(b *bus.Bus, stream string) *Ledger { return &Ledger{bus: b, stream: stream} }
+
+// Entry is the state of an operation or of a candidate: its last event. The zero Entry means that there is none yet.
+type Entry struct {
+	// Seq is the entry's sequence, the expectation of the next write; 0 means no entry.
+	Seq uint64
+	// Stored is when, by the server's clock; zero right after one's own write, which the server does not tell.
+	Stored time.Time
+	// Event is what was stored; its Data is *events.Claimed, *events.Accepted, *events.Failed or *events.StatusChanged.
+	Event events.Event
+}
+
+// Claimed is the entry's claim, or nil.
+func (e Entry) Claimed() *events.Claimed { c, _ := e.Event.Data.(*events.Claimed); return c }
+
+// Accepted is the entry's outcome if it is that Comeet has the candidate, or nil.
+func (e Entry) Accepted() *events.Accepted { a, _ := e.Event.Data.(*events.Accepted); return a }
+
+// Failed is the entry's outcome if it is a refusal, or nil.
+func (e Entry) Failed() *events.Failed { f, _ := e.Event.Data.(*events.Failed); return f }
+
+// Status is the candidate's last published status, or nil.
+func (e Entry) Status() *events.StatusChanged { s, _ := e.Event.Data.(*events.StatusChanged); return s }
+
+// Last reads an operation's state.
+func (l *Ledger) Last(ctx context.Context, op Op) (Entry, error) { return l.last(ctx, op.filter()) }
+
+// LastFailure reads the operation's last refusal, which need not be its state any more.
+func (l *Ledger) LastFailure(ctx context.Context, op Op) (Entry, error) {
+	return l.last(ctx, op.subject(events.TypeFailed))
+}
+
+// Put writes the operation's next entry, a claim or an outcome by the event's type, if before is still the last. It
+// returns the entry that is the last afterwards, and whether that is the one just written; if not, it stood in the way.
+// Errors are the bus's: bus.ErrFull, bus.ErrGone, the context's.
+func (l *Ledger) Put(ctx context.Context, op Op, before uint64, e events.Event) (Entry, bool, error) {
+	return l.put(ctx, op.subject(e.Type), op.filter(), KeepOutcomes, before, e)
+}
+
+// LastStatus reads a candidate's last published status.
+func (l *Ledger) LastStatus(ctx context.Context, account, uid string) (Entry, error) {
+	return l.last(ctx, events.StatusSubject(account, uid))
+}
+
+// PutStatus writes a candidate's next status, like Put.
+func (l *Ledger) PutStatus(ctx context.Context, account, uid string, before uint64, e events.Event) (Entry, bool, error) {
+	subject := events.StatusSubject(account, uid)
+	return l.put(ctx, subject, subject, 0, before, e)
+}
+
+func (l *Ledger) put(ctx context.Context, subject, filter string, keep time.Duration, before uint64, e events.Event) (Entry, bool, error) {
+	header, body, err := events.Encode(e)
+	if err != nil {
+		return Entry{}, false, fmt.Errorf("encode %s: %w", e.Type, err)
+	}
+	seq, err := l.bus.Publish(ctx, bus.Write{
+		Subject: subject, Header: header, Data: body, TTL: keep,
+		Expect: &bus.Expect{Filter: filter, Seq: before},
+	})
+	if err == nil {
+		return Entry{Seq: seq, Event: e}, true, nil
+	}
+	if !errors.Is(err, bus.ErrConflict) {
+		return Entry{}, false, err
+	}
+	stored, err := l.bus.Last(ctx, l.stream, filter)
+	switch {
+	case errors.Is(err, bus.ErrNotFound):
+		// What we believed to be the last is gone: expired, erased by an operator, or lost with a server's disk.
+		return Entry{}, false, nil
+	case err != nil:
+		return Entry{}, false, err
+	case stored.Subject == subject && bytes.Equal(stored.Data, body):
+		return Entry{Seq: stored.Seq, Stored: stored.Time, Event: e}, true, nil
+	}
+	last, err := entry(stored)
+	return last, false, err
+}
+
+func (l *Ledger) last(ctx context.Context, filter string) (Entry, error) {
+	stored, err := l.bus.Last(ctx, l.stream, filter)
+	if errors.Is(err, bus.ErrNotFound) {
+		return Entry{}, nil
+	}
+	if err != nil {
+		return Entry{}, err
+	}
+	return entry(stored)
+}
+
+func entry(m bus.Stored) (Entry, error) {
+	e, err := events.Decode(m.Header, m.Data)
+	if err != nil {
+		return Entry{}, fmt.Errorf("ledger entry %d on %s is not readable; somebody else wrote it: %w", m.Seq, m.Subject, err)
+	}
+	return Entry{Seq: m.Seq, Stored: m.Time, Event: e}, nil
+}

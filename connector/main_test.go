@@ -1,0 +1,137 @@
+package connector_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
+)
+
+// The test binary is also the programs that tests kill: a connector or a nats-server in a process of its own.
+const childEnv = "CONNECTOR_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if raw := os.Getenv(childEnv); raw != "" {
+		var c child
+		if err := json.Unmarshal([]byte(raw), &c); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+		if err := c.main(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// child is what such a process is told.
+type child struct {
+	// NATSDir makes it a nats-server on Port; else it is a connector.
+	NATSDir string
+	Port    int
+
+	NATSURL, BaseURL, Replica   string
+	Accounts                    []string
+	RequestTimeout, SettleDelay time.Duration
+	PollInterval                time.Duration
+	RateLimit                   comeet.Limit
+	Workers                     int
+	MemberTTL                   time.Duration
+	// Bare makes it the benchmark's bare loop.
+	Bare bool
+}
+
+func (c child) main() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if c.NATSDir != "" {
+		s, err := bustest.Start(bustest.Options{Dir: c.NATSDir, Port: c.Port})
+		if err != nil {
+			return err
+		}
+		<-ctx.Done()
+		s.Stop()
+		return nil
+	}
+	if c.Bare {
+		return c.bareLoop(ctx)
+	}
+	con, err := connector.New(c.config(zerolog.New(os.Stderr)))
+	if err != nil {
+		return err
+	}
+	return con.Run(ctx)
+}
+
+func (c child) config(log zerolog.Logger) connector.Config {
+	cfg := connector.Config{
+		NATSURL: c.NATSURL, BaseURL: c.BaseURL, Replica: c.Replica, AdminAddr: "off", EventsMaxBytes: 1 << 30,
+		RequestTimeout: c.RequestTimeout, SettleDelay: c.SettleDelay, PollInterval: c.PollInterval, PollOverlap: 10 * time.Second,
+		RateLimit: c.RateLimit, NoRateLimit: c.RateLimit.Requests == 0, Workers: c.Workers, MemberTTL: c.MemberTTL, Log: log.With().Timestamp().Logger(),
+	}
+	for _, name := range c.Accounts {
+		cfg.Accounts = append(cfg.Accounts, connector.Account{Name: name, Credentials: comeet.StaticCredentials(apiKeyOf(name), secret)})
+	}
+	return cfg
+}
+
+// process is a child that runs.
+type process struct {
+	cmd  *exec.Cmd
+	logs *logBuffer
+	gone chan struct{}
+}
+
+func startChild(t testing.TB, c child) *process {
+	t.Helper()
+	raw, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{cmd: exec.Command(os.Args[0]), logs: new(logBuffer), gone: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), childEnv+"="+string(raw))
+	p.cmd.Stderr, p.cmd.Stdout = p.logs, p.logs
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.gone)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("process %d (%s):\n%s", p.cmd.Process.Pid, c.Replica, p.logs.tail(8000))
+		}
+	})
+	return p
+}
+
+// kill ends the process as a crash does.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.gone
+}
+
+// stop asks it to end and waits.
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	<-p.gone
+}
+
+func (p *process) freeze() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) }
+func (p *process) thaw()   { _ = p.cmd.Process.Signal(syscall.SIGCONT) }

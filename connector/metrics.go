@@ -1,0 +1,122 @@
+package connector
+
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// metrics are the connector's figures. Labels hold account names and closed sets of words, never anything of a candidate.
+type metrics struct {
+	registry   *prometheus.Registry
+	outcomes   *prometheus.CounterVec
+	failures   *prometheus.CounterVec
+	statuses   *prometheus.CounterVec
+	unfinished *prometheus.CounterVec
+	overtaken  *prometheus.CounterVec
+	polls      *prometheus.CounterVec
+	lastPoll   *prometheus.GaugeVec
+	sweeps     *prometheus.CounterVec
+	lastSweep  *prometheus.GaugeVec
+	byState    *prometheus.GaugeVec
+	requests   *prometheus.CounterVec
+	took       *prometheus.HistogramVec
+}
+
+func newMetrics() *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "comeet_connector_" + name, Help: help}, append([]string{"account"}, labels...))
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "comeet_connector_" + name, Help: help}, append([]string{"account"}, labels...))
+	}
+	m := &metrics{
+		registry:   prometheus.NewRegistry(),
+		outcomes:   counter("candidates_accepted_total", "Sourced events with the outcome accepted, by how it came.", "outcome"),
+		failures:   counter("candidates_failed_total", "Sourced events with the outcome failed, by reason. Their originals are dead letters.", "reason"),
+		statuses:   counter("status_changes_total", "Status events published by polls."),
+		unfinished: counter("deliveries_unfinished_total", "Deliveries that ended without an outcome because the bus or we failed; they come again."),
+		overtaken:  counter("claims_overtaken_total", "Submissions that another worker settled while ours was under way. Anything but 0 deserves a look at Comeet."),
+		polls:      counter("polls_total", "Polls for status changes, by whether they completed.", "result"),
+		lastPoll:   gauge("last_poll_timestamp_seconds", "When the last poll completed."),
+		sweeps:     counter("sweeps_total", "Passes of the slow sweep over all candidates, by whether they completed.", "result"),
+		lastSweep:  gauge("last_sweep_timestamp_seconds", "When the last pass of the sweep completed."),
+		byState:    gauge("positions", "Known positions by state.", "state"),
+		requests:   counter("comeet_requests_total", "Requests to Comeet by operation and what their answer meant.", "operation", "answer"),
+	}
+	m.took = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "comeet_connector_comeet_request_seconds", Help: "How long requests to Comeet took.",
+		Buckets: []float64{.01, .03, .1, .3, 1, 3, 10, 30},
+	}, []string{"account", "operation"})
+	m.registry.MustRegister(m.took, m.outcomes, m.failures, m.statuses, m.unfinished, m.overtaken, m.polls, m.lastPoll, m.sweeps, m.lastSweep, m.byState, m.requests,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// accountMetrics are one account's, with every value of a closed set present from the start.
+type accountMetrics struct {
+	m                           *metrics
+	account                     string
+	statuses, unfinished        prometheus.Counter
+	overtaken                   prometheus.Counter
+	pollsCompleted, pollsFailed prometheus.Counter
+	lastPoll                    prometheus.Gauge
+	sweepsCompleted             prometheus.Counter
+	sweepsFailed                prometheus.Counter
+	lastSweep                   prometheus.Gauge
+}
+
+func (m *metrics) of(account string) *accountMetrics {
+	am := &accountMetrics{
+		m: m, account: account,
+		statuses: m.statuses.WithLabelValues(account), unfinished: m.unfinished.WithLabelValues(account),
+		overtaken:      m.overtaken.WithLabelValues(account),
+		pollsCompleted: m.polls.WithLabelValues(account, "completed"), pollsFailed: m.polls.WithLabelValues(account, "failed"),
+		lastPoll:        m.lastPoll.WithLabelValues(account),
+		sweepsCompleted: m.sweeps.WithLabelValues(account, "completed"), sweepsFailed: m.sweeps.WithLabelValues(account, "failed"),
+		lastSweep: m.lastSweep.WithLabelValues(account),
+	}
+	for _, o := range []events.Outcome{events.OutcomeCreated, events.OutcomeExisting, events.OutcomeRecovered, events.OutcomeDuplicate} {
+		am.accepted(o)
+	}
+	for _, r := range []events.Reason{
+		events.ReasonInvalidEvent, events.ReasonPositionNotFound, events.ReasonPositionAmbiguous, events.ReasonPositionClosed,
+		events.ReasonPositionOnHold, events.ReasonRefused, events.ReasonFileRefused, events.ReasonFileMissing, events.ReasonInDoubt, events.ReasonExpired,
+	} {
+		am.failed(r)
+	}
+	return am
+}
+
+func (m *accountMetrics) accepted(o events.Outcome) prometheus.Counter {
+	return m.m.outcomes.WithLabelValues(m.account, string(o))
+}
+
+func (m *accountMetrics) failed(r events.Reason) prometheus.Counter {
+	return m.m.failures.WithLabelValues(m.account, string(r))
+}
+
+// answered counts and times one request to Comeet.
+func (m *accountMetrics) answered(o comeet.Observation) {
+	answer := "ok"
+	if o.Kind != 0 {
+		answer = o.Kind.String()
+	}
+	op := strings.ReplaceAll(o.Op, " ", "_")
+	m.m.requests.WithLabelValues(m.account, op, answer).Inc()
+	m.m.took.WithLabelValues(m.account, op).Observe(o.Took.Seconds())
+}
+
+func (m *accountMetrics) positions(list []position) {
+	var n [3]float64
+	for _, p := range list {
+		n[p.state()]++
+	}
+	m.m.byState.WithLabelValues(m.account, "open").Set(n[stateOpen])
+	m.m.byState.WithLabelValues(m.account, "on_hold").Set(n[stateOnHold])
+	m.m.byState.WithLabelValues(m.account, "closed").Set(n[stateClosed])
+}

@@ -1,0 +1,207 @@
+package connector
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// accept writes the outcome of an act that has succeeded, then the candidate's first status, then acknowledges.
+func (s *submission) accept(claim ledger.Entry, how events.Outcome, candidate *comeet.Candidate, seen time.Time) (ledger.Entry, bool, error) {
+	c := claim.Claimed()
+	entry, won, err := s.ledger.Put(s.work, s.op, claim.Seq, s.outcome(s.op, &events.Accepted{
+		Account: s.op.Account, Operation: s.op.ID, CandidateID: s.candidateID, CandidateUID: candidate.UID,
+		PositionUID: c.PositionUID, MatchedBy: c.MatchedBy, Outcome: how, Sourced: *s.ref(), SubmittedAt: s.now(),
+	}))
+	if err != nil {
+		return claim, false, fmt.Errorf("write the outcome of operation %s, candidate_uid %s: %w", s.op.ID, candidate.UID, err)
+	}
+	if !won {
+		// Somebody took our claim for abandoned although we had its lease: a process was frozen in mid-request.
+		s.metrics.overtaken.Inc()
+		s.log.Error().Str("candidate_id", s.candidateID).Str("operation", s.op.ID).Str("candidate_uid", candidate.UID).
+			Msg("another worker settled this submission while ours was under way; compare the candidates at Comeet")
+		return entry, false, nil
+	}
+	s.tell(entry)
+	return entry, true, s.finish(entry, candidate, seen)
+}
+
+// tell counts and logs an accepted outcome that this worker has written.
+func (s *submission) tell(e ledger.Entry) {
+	a := e.Accepted()
+	s.metrics.accepted(a.Outcome).Inc()
+	s.log.Info().Str("candidate_id", a.CandidateID).Str("candidate_uid", a.CandidateUID).Str("position_uid", a.PositionUID).
+		Str("matched_by", string(a.MatchedBy)).Str("outcome", string(a.Outcome)).Str("operation", a.Operation).Msg("candidate accepted")
+}
+
+// adopt takes a candidate that was found while settling. Its status entry comes first and names our operation: that is what
+// keeps two operations that look for the same person from adopting the same candidate.
+func (s *submission) adopt(last ledger.Entry, claim *events.Claimed, f *found) (ledger.Entry, bool, error) {
+	entry, won, err := s.putFirstStatus(f.candidate.UID, &f.candidate, f.seen)
+	if err != nil {
+		return last, false, err
+	}
+	if st := entry.Status(); !won && (st == nil || st.Operation != s.op.ID) {
+		return last, false, nil
+	}
+	return s.accept(last, events.OutcomeRecovered, &f.candidate, f.seen)
+}
+
+// adoptExisting takes the candidate that Comeet's conflict answer names: it has this partner id in progress on this position.
+func (s *submission) adoptExisting(claim ledger.Entry, conflict error) (ledger.Entry, bool, error) {
+	e, _ := errors.AsType[*comeet.Error](conflict)
+	candidate, seen, err := s.read(e.CandidateUID)
+	if err != nil {
+		return claim, false, err
+	}
+	if candidate == nil {
+		candidate = &comeet.Candidate{UID: e.CandidateUID}
+	}
+	how := events.OutcomeExisting
+	if s.repeats {
+		how = events.OutcomeRecovered
+	}
+	return s.accept(claim, how, candidate, seen)
+}
+
+// read retrieves a candidate for an event in hand, however long Comeet takes. A uid of digits only is Comeet's other kind of
+// id. It returns nil if Comeet does not show the candidate to this account.
+func (s *submission) read(uid string) (*comeet.Candidate, time.Time, error) {
+	opts := []comeet.CallOption{comeet.WithPriority(comeet.Settle)}
+	if isDigits(uid) {
+		opts = append(opts, comeet.ByRealID())
+	}
+	for {
+		if s.gate.Denied(comeet.CanPoll) {
+			return nil, time.Time{}, nil
+		}
+		c, answer, err := s.comeet.RetrieveCandidate(s.intake, uid, opts...)
+		switch comeet.KindOf(err) {
+		case 0:
+			if err != nil {
+				return nil, time.Time{}, err
+			}
+			return c, answer.Date, nil
+		case comeet.Unavailable, comeet.Throttled:
+			if rest(s.intake, s.cfg.SettleDelay/4+10*time.Millisecond) {
+				continue
+			}
+			return nil, time.Time{}, errLater{s.cfg.SettleDelay, "the connector is stopping"}
+		case comeet.Canceled:
+			return nil, time.Time{}, errLater{s.cfg.SettleDelay, "the connector is stopping"}
+		default:
+			s.log.Warn().Err(err).Str("candidate_uid", uid).Msg("Comeet has the candidate but does not show it; going on without its status")
+			return nil, time.Time{}, nil
+		}
+	}
+}
+
+func isDigits(s string) bool {
+	for _, r := range s {
+		if r < '0' || r > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// finishAccepted ends an event whose operation is accepted already: by itself in an earlier delivery, or by another event,
+// of which this one is then a duplicate with an outcome of its own.
+func (s *submission) finishAccepted(last ledger.Entry) error {
+	if s.isMine(last) {
+		return s.finish(last, nil, time.Time{})
+	}
+	if failed, err := s.hasFailed(); err != nil || failed {
+		return err
+	}
+	first := last.Accepted()
+	dup := *first
+	dup.Outcome, dup.Sourced, dup.SubmittedAt = events.OutcomeDuplicate, *s.ref(), first.SubmittedAt
+	entry, won, err := s.ledger.Put(s.work, s.own, 0, s.outcome(s.own, &dup))
+	if err != nil {
+		return fmt.Errorf("write the duplicate outcome of operation %s: %w", s.op.ID, err)
+	}
+	if won {
+		s.tell(entry)
+	}
+	return s.msg.Ack()
+}
+
+// finish makes sure that the candidate's status entry exists, since it is the memory of which uid is whose, and acknowledges.
+// candidate is what Comeet showed when it accepted; nil if that was another delivery.
+//
+// A poll passes over a candidate that has no entry yet. It sees the same change again only while POLL_OVERLAP reaches back to
+// it, so an entry that came late is followed by one more look.
+func (s *submission) finish(accepted ledger.Entry, candidate *comeet.Candidate, seen time.Time) error {
+	uid := accepted.Accepted().CandidateUID
+	late := false
+	if candidate == nil {
+		have, err := s.ledger.LastStatus(s.work, s.account.name, uid)
+		if err != nil {
+			return err
+		}
+		if have.Seq != 0 {
+			s.shown, late = time.Time{}, have.Stored.Sub(accepted.Stored) > s.cfg.PollOverlap/2
+		} else if candidate, seen, err = s.read(uid); err != nil {
+			return err
+		} else {
+			s.shown = time.Now()
+		}
+	}
+	if !s.shown.IsZero() {
+		if _, _, err := s.putFirstStatus(uid, candidate, seen); err != nil {
+			return err
+		}
+		late = time.Since(s.shown) > s.cfg.PollOverlap/2
+	}
+	if late {
+		again, seen, err := s.read(uid)
+		if err != nil {
+			return err
+		}
+		if again != nil {
+			if err := s.observe(s.work, sighting{uid: uid, candidate: again, seen: s.seenAt(seen)}); err != nil {
+				return err
+			}
+		}
+	}
+	return s.msg.Ack()
+}
+
+// putFirstStatus publishes the first state that was seen of a candidate, unless there is one already. A nil candidate is one
+// that Comeet did not show: then only the fact that it is ours is known.
+func (s *submission) putFirstStatus(uid string, candidate *comeet.Candidate, seen time.Time) (ledger.Entry, bool, error) {
+	st := events.StatusChanged{
+		Account: s.op.Account, Operation: s.op.ID, CandidateID: s.candidateID, CandidateUID: uid, Sourced: s.ref(),
+		Changed: []events.Change{events.ChangedFirstSeen}, SeenAt: s.seenAt(seen),
+	}
+	if candidate != nil {
+		st.State = stateOver(events.State{ProspectStatus: s.data.Candidate.ProspectStatus}, candidate)
+		st.TimeLastStatusChanged = timeText(candidate.TimeLastStatusChanged)
+	}
+	entry, won, err := s.ledger.PutStatus(s.work, s.op.Account, uid, 0, s.statusEvent(st, 0, s.event.Extensions))
+	if err != nil {
+		return entry, false, fmt.Errorf("write the first status of candidate_uid %s: %w", uid, err)
+	}
+	return entry, won, nil
+}
+
+// outcome is the event of an outcome of this event.
+func (s *submission) outcome(op ledger.Op, data events.Data) events.Event {
+	e := s.newEvent(data)
+	e.ID = ledger.OutcomeID(op, s.identity, e.Type)
+	return e
+}
+
+// newEvent is an event of ours about the sourced one, with its trace.
+func (s *submission) newEvent(data events.Data) events.Event {
+	e := s.eventOf(data)
+	e.Subject = s.candidateID
+	carryTrace(&e, s.event.Extensions)
+	return e
+}

@@ -1,0 +1,169 @@
+package connector
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// cursor is how far an account's polls have come, by Comeet's clock. It moves only after a complete run.
+type cursor struct {
+	// Started is when the last complete run began.
+	Started time.Time `json:"started"`
+	// Since is from when on the next run has to look: Started, or the start of the run before it if the last one read several
+	// pages. Rows that move while pages are read may be skipped, so what took several pages is read twice.
+	Since time.Time `json:"since"`
+	// Source is our own, see ownSource.
+	Source *events.CandidateSource `json:"source,omitempty"`
+}
+
+// poll looks for status changes every PollInterval until ctx ends. A run that fails is told and repeated; it has published
+// what it saw, which the next run sees again and finds unchanged.
+func (a *account) poll(ctx context.Context) error {
+	wait := time.Duration(0)
+	for rest(ctx, wait) {
+		begun := time.Now()
+		err := a.pollOnce(ctx)
+		wait = max(0, a.cfg.PollInterval-time.Since(begun))
+		switch {
+		case err == nil:
+			a.metrics.pollsCompleted.Inc()
+			a.metrics.lastPoll.SetToCurrentTime()
+		case ctx.Err() != nil:
+			return nil
+		default:
+			a.metrics.pollsFailed.Inc()
+			wait = min(wait, max(time.Second, a.cfg.PollInterval/10))
+			a.log.Warn().Err(err).Dur("again_in", wait).Msg("poll did not complete; nothing is lost, the next one reads the same span")
+		}
+	}
+	return nil
+}
+
+// pollOnce reads what has moved since the last complete run, and what was deleted.
+//
+// No field of Comeet's tells when a candidate last moved, so the lower bound is when the last complete run began, by the
+// clock that stamps candidates, minus an overlap for what becomes visible late. There is no upper bound: Comeet's clock
+// moves on while pages are read.
+func (a *account) pollOnce(ctx context.Context) error {
+	last, err := recall[cursor](ctx, a, "poll")
+	if err != nil {
+		return err
+	}
+	a.ours.source(last.Source)
+	after := last.Since.Add(-a.cfg.PollOverlap)
+	if now := a.comeetNow(); last.Since.IsZero() || last.Since.After(now.Add(clockMargin)) {
+		// No run was complete yet, or Comeet's clock has been set back since.
+		if after, err = a.sinceFirstFollowed(ctx, now.Add(-a.cfg.PollOverlap)); err != nil {
+			return err
+		}
+	}
+	next := cursor{}
+	pages := comeet.ReadPages(maxPages, func(ctx context.Context, page string) ([]comeet.Candidate, *comeet.Response, error) {
+		return a.comeet.ListCandidates(ctx, comeet.CandidateQuery{TimeHiringProcessUpdatedAfter: after, Limit: pageSize, Page: page})
+	})
+	var failed error
+	for n := 1; pages.Next(ctx); n++ {
+		if next.Started.IsZero() {
+			next.Started = askedAt(pages.Response())
+		}
+		next.Since = next.Started
+		if n > 1 {
+			next.Since = last.Started
+		}
+		for i, rows := 0, pages.Items(); i < len(rows); i++ {
+			err := a.observe(ctx, a.sightingOf(rows[i].UID, &rows[i], pages.Response()))
+			if failed = errors.Join(failed, err); err != nil && !isOfOneCandidate(err) {
+				return failed
+			}
+		}
+	}
+	if err := errors.Join(failed, pages.Err()); err != nil {
+		return err
+	}
+	if err := a.pollDeleted(ctx, after); err != nil {
+		return err
+	}
+	next.Source = a.ours.source(nil)
+	return a.keep(ctx, "poll", next)
+}
+
+// isOfOneCandidate reports whether a look at a candidate failed in a way that may be that candidate's own. The run is not
+// complete then, but the others' changes do not wait for it.
+func isOfOneCandidate(err error) bool {
+	kind := comeet.KindOf(err)
+	return kind == comeet.Unavailable || kind == comeet.Invalid
+}
+
+// pageSize is what is asked for per page; Comeet may give less. maxPages only ends a listing that never would.
+const (
+	pageSize = 500
+	maxPages = 100_000
+)
+
+// pollDeleted reads which candidates were deleted.
+func (a *account) pollDeleted(ctx context.Context, after time.Time) error {
+	pages := comeet.ReadPages(maxPages, func(ctx context.Context, page string) ([]string, *comeet.Response, error) {
+		return a.comeet.ListDeletedCandidates(ctx, after, time.Time{}, page)
+	})
+	var failed error
+	for pages.Next(ctx) {
+		for _, uid := range pages.Items() {
+			err := a.observe(ctx, a.sightingOf(uid, &comeet.Candidate{UID: uid, Deleted: true}, pages.Response()))
+			if failed = errors.Join(failed, err); err != nil && !isOfOneCandidate(err) {
+				return failed
+			}
+		}
+	}
+	return errors.Join(failed, pages.Err())
+}
+
+// followed covers the status events of all candidates of the account.
+func (a *account) followed() string { return events.TypeStatusChanged + "." + a.name + ".*" }
+
+// sinceFirstFollowed is where polling starts without a cursor: now, for an account that follows nobody yet; else when the
+// first status was published, since what has moved in between is not known.
+func (a *account) sinceFirstFollowed(ctx context.Context, now time.Time) (time.Time, error) {
+	first, err := a.bus.First(ctx, a.cfg.Names.Events, a.followed())
+	if errors.Is(err, bus.ErrNotFound) {
+		return now, nil
+	}
+	if err != nil {
+		return now, err
+	}
+	if since := first.Time.Add(-clockMargin); since.Before(now) {
+		return since, nil
+	}
+	return now, nil
+}
+
+// recall reads what was kept under a name in the cursors bucket; the zero value if nothing was, or nothing readable.
+func recall[T any](ctx context.Context, a *account, what string) (kept T, err error) {
+	key := what + "." + a.name
+	raw, _, err := a.cursors.Get(ctx, key)
+	if errors.Is(err, bus.ErrNotFound) {
+		return kept, nil
+	}
+	if err != nil {
+		return kept, err
+	}
+	if err := json.Unmarshal(raw, &kept); err != nil {
+		a.log.Error().Str("key", key).Msg("what was kept in the cursors bucket is unreadable; starting anew, nothing is lost")
+		return *new(T), nil
+	}
+	return kept, nil
+}
+
+// keep stores a value for recall.
+func (a *account) keep(ctx context.Context, what string, value any) error {
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return a.cursors.Put(ctx, what+"."+a.name, raw)
+}

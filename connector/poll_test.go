@@ -1,0 +1,642 @@
+package connector_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
+	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// quick makes polls follow each other closely.
+func quick(c *connector.Config) { c.PollInterval, c.PollOverlap = 50*time.Millisecond, 2*time.Second }
+
+// sweeping makes the sweep re-read everything within two seconds.
+func sweeping(c *connector.Config) { c.SweepInterval = 2 * time.Second }
+
+// counted waits until the fake's counts satisfy a condition.
+func (w *world) counted(what string, satisfied func(comeettest.Counts) bool) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
+	defer cancel()
+	if err := w.fake.Await(ctx, satisfied); err != nil {
+		w.Fatalf("did not happen: %s", what)
+	}
+}
+
+// polled waits until a poll that began after now is complete.
+func (w *world) polled() {
+	w.Helper()
+	from := w.fake.Counts().ByRoute[comeettest.ListDeletedCandidates]
+	w.counted("a whole poll", func(c comeettest.Counts) bool { return c.ByRoute[comeettest.ListDeletedCandidates] >= from+3 })
+}
+
+// follow submits candidates and waits until polls have seen them.
+func (w *world) follow(n int) []string {
+	w.Helper()
+	for i := range n {
+		w.publish(fmt.Sprint("f", i), person(i))
+	}
+	var uids []string
+	w.eventually("a first status of every candidate", func() bool {
+		uids = slices.Sorted(maps.Keys(w.read().statuses("default")))
+		return len(uids) == n
+	})
+	w.polled()
+	return uids
+}
+
+func (w *world) truth(uid string) comeettest.Candidate {
+	w.Helper()
+	c, ok := w.fake.Candidate("default", uid)
+	if !ok {
+		w.Fatalf("Comeet has no candidate %s", uid)
+	}
+	return c
+}
+
+// last is the latest state that the feed tells of a candidate.
+func (w *world) last(uid string) *events.StatusChanged {
+	w.Helper()
+	all := w.read().statuses("default")[uid]
+	if len(all) == 0 {
+		w.Fatalf("nothing is told of candidate %s", uid)
+	}
+	return all[len(all)-1]
+}
+
+// difference says in what a state of the feed is not what Comeet shows; "" if it is. What was never told stays open.
+func difference(got events.State, c comeettest.Candidate) string {
+	want := events.State{
+		Status: c.Status, ProspectStatus: c.ProspectStatus, PositionUID: c.PositionUID, DispositionReason: c.DispositionReason,
+		CurrentSteps: steps(c.CurrentSteps), CompletedSteps: steps(c.CompletedSteps),
+		Source: &events.CandidateSource{UID: c.Source.UID, Type: c.Source.Type}, Deleted: c.Deleted, Merged: c.MergedInto != "",
+	}
+	if c.Deleted || c.MergedInto != "" {
+		got, want = events.State{Deleted: got.Deleted, Merged: got.Merged}, events.State{Deleted: want.Deleted, Merged: want.Merged}
+		return cmp.Diff(want, got)
+	}
+	if got.Source == nil {
+		got.Source = &events.CandidateSource{UID: comeettest.AppSource.UID, Type: comeettest.AppSource.Type}
+	}
+	return cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(events.State{}, "PersonUID"), untoldStepUIDs)
+}
+
+// untoldStepUIDs lets a step without a uid equal the same step with one: a POST's answer has none.
+var untoldStepUIDs = cmp.Comparer(func(x, y events.Step) bool {
+	if x.PositionStepUID == "" || y.PositionStepUID == "" {
+		x.PositionStepUID, y.PositionStepUID = "", ""
+	}
+	return x == y
+})
+
+func steps(list []comeettest.StepState) []events.Step {
+	text := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.UTC().Format(time.RFC3339)
+	}
+	var out []events.Step
+	for _, s := range list {
+		out = append(out, events.Step{Name: s.Name, Type: s.Type, PositionStepUID: s.PositionStepUID, TimeScheduled: text(s.TimeScheduled), TimeCompleted: text(s.TimeCompleted)})
+	}
+	return out
+}
+
+// inOrder proves of one candidate's feed that it never repeats itself, tells the states in the order in which they were
+// Comeet's, and says of each what changed.
+func (w *world) inOrder(uid string) {
+	w.Helper()
+	told, history := w.read().statuses("default")[uid], w.fake.History("default", uid)
+	at := 0
+	for i, st := range told {
+		if i > 0 {
+			before := told[i-1].State
+			if st.Previous == nil || cmp.Diff(before, *st.Previous) != "" {
+				w.Errorf("candidate %s, event %d: previous is not the state before", uid, i)
+			}
+			if cmp.Equal(before, st.State, untoldStepUIDs, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(events.State{}, "PersonUID")) {
+				w.Errorf("candidate %s, event %d (%v) repeats the state before", uid, i, st.Changed)
+			}
+		}
+		for at < len(history) && difference(st.State, history[at].Candidate) != "" {
+			at++
+		}
+		if at == len(history) {
+			w.Errorf("candidate %s, event %d (%v) of %d is no state that Comeet had since the one before: %+v", uid, i, st.Changed, len(told), st.State)
+			return
+		}
+		at++
+	}
+}
+
+// office is a recruiter's random activity: something happens whenever Comeet is asked for something, also between two pages.
+type office struct {
+	recruiter comeettest.Recruiter
+	uids      []string
+	merges    bool
+	hides     bool
+
+	mu   sync.Mutex // guards what follows
+	rand *rand.Rand
+	left int
+	done chan struct{}
+}
+
+// work lets n things happen.
+func (w *world) work(o *office, n int) {
+	w.Helper()
+	o.recruiter, o.left, o.done = w.fake.Recruiter("default"), n, make(chan struct{})
+	remove := w.fake.Control("", func(r comeettest.Request) (comeettest.Fault, bool) {
+		switch r.Route {
+		case comeettest.ListCandidates, comeettest.ListDeletedCandidates, comeettest.RetrieveCandidate:
+			o.bustle()
+		}
+		return comeettest.Fault{}, false
+	})
+	defer remove()
+	select {
+	case <-o.done:
+	case <-time.After(60 * time.Second):
+		w.Fatal("Comeet was not asked often enough")
+	}
+}
+
+func (o *office) bustle() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for range o.rand.IntN(4) {
+		if o.left == 0 {
+			return
+		}
+		o.act()
+		if o.left--; o.left == 0 {
+			close(o.done)
+		}
+	}
+}
+
+// act does one thing; what cannot be done to a deleted or merged candidate does not happen.
+func (o *office) act() {
+	r, uid := o.recruiter, o.any()
+	names := []string{"CV Screen", "Technical interview", "Offer call", "Send notification"}
+	switch o.rand.IntN(20) {
+	case 0, 1, 2, 3:
+		n := 1 + o.rand.IntN(2)
+		at := o.rand.IntN(len(names) - 1)
+		_ = r.MoveToStep(uid, names[at:at+n]...)
+	case 4:
+		_ = r.ScheduleStep(uid, time.Now().Add(time.Duration(o.rand.IntN(100))*time.Hour))
+	case 5, 6:
+		_ = r.Reject(uid, []string{"", "not a fit", "withdrew"}[o.rand.IntN(3)])
+	case 7, 8:
+		_ = r.Reopen(uid)
+	case 9:
+		_ = r.Hire(uid)
+	case 10:
+		_ = r.PutOnHold(uid)
+	case 11:
+		_ = r.SetStatus(uid, []string{"", "Parked by legal", comeettest.AwaitingDecision}[o.rand.IntN(3)])
+	case 12, 13:
+		_ = r.SetProspectStatus(uid, []string{"", "Contacted", "Not interested"}[o.rand.IntN(3)])
+	case 14:
+		_ = r.ChangeSource(uid, []comeettest.Source{{UID: "2A.1", Name: "One", Type: "Agency"}, {UID: "2A.2", Type: "Web"}}[o.rand.IntN(2)])
+	case 15:
+		_ = r.MoveToPosition(uid, []string{"87.405", "48.16A"}[o.rand.IntN(2)])
+	case 16:
+		_ = r.Pseudonymize(uid)
+	case 17:
+		if o.rand.IntN(3) == 0 {
+			_ = r.Delete(uid)
+		}
+	case 18:
+		if o.merges {
+			_ = r.Merge(uid, o.any())
+		}
+	case 19:
+		if o.hides {
+			_ = r.Hide(uid)
+			_ = r.Show(o.any())
+		}
+	}
+}
+
+func (o *office) any() string { return o.uids[o.rand.IntN(len(o.uids))] }
+
+// The way back under every behaviour of Comeet that its documentation leaves open: whatever recruiters do, each candidate's
+// feed tells true states in their order, never one twice in a row, and ends in what Comeet shows.
+func TestFeedFollowsComeet(t *testing.T) {
+	type switches = comeettest.Switches
+	const (
+		polls     = 1 << iota // two pollers at once
+		sweeps                // polls alone cannot see it all
+		noMerges              // a merged candidate is listed as it was, so nothing tells of the merge
+		disturbed             // pages fail
+	)
+	tests := []struct {
+		name   string
+		sw     switches
+		offset time.Duration
+		with   int
+	}{
+		{name: "gentlest"},
+		{name: "clock ahead", offset: 5 * time.Minute},
+		{name: "clock behind", offset: -5 * time.Minute},
+		{name: "no Date", sw: switches{NoDate: true}},
+		{name: "no Date, clock ahead", sw: switches{NoDate: true}, offset: 5 * time.Minute},
+		{name: "no Date, clock behind", sw: switches{NoDate: true}, offset: -5 * time.Minute},
+		{name: "bounds exclude the second", sw: switches{BoundsExclusive: true}},
+		{name: "pages", sw: switches{MaxPageSize: 2}},
+		{name: "pages by row number", sw: switches{MaxPageSize: 2, Order: comeettest.OrderCreatedOffset}},
+		{name: "pages newest first", sw: switches{MaxPageSize: 2, Order: comeettest.OrderNewestFirst}},
+		{name: "pages by activity", sw: switches{MaxPageSize: 2, Order: comeettest.OrderUpdated}},
+		{name: "pages by activity, newest first", sw: switches{MaxPageSize: 2, Order: comeettest.OrderUpdatedNewestFirst}},
+		{name: "rows repeat", sw: switches{MaxPageSize: 3, RepeatRows: 2}},
+		{name: "rows are skipped", sw: switches{MaxPageSize: 2, SkipRows: 1}, with: sweeps},
+		{name: "empty pages", sw: switches{MaxPageSize: 2, EmptyPages: true}},
+		{name: "relative next_page", sw: switches{MaxPageSize: 2, NextPageBase: "/"}},
+		{name: "no next_page at the end", sw: switches{MaxPageSize: 2, OmitNextPage: true}},
+		{name: "next_page forgets the filter", sw: switches{MaxPageSize: 2, NextPageDropsFilters: true}},
+		{name: "pages fail", sw: switches{MaxPageSize: 2}, with: disturbed},
+		{name: "stubs in every list", sw: switches{Stubs: comeettest.StubsAlways}},
+		{name: "no stubs", sw: switches{Stubs: comeettest.StubsNever}},
+		{name: "deleted are not found", sw: switches{DeletedGetNotFound: true}},
+		{name: "deletions in an envelope", sw: switches{Stubs: comeettest.StubsNever, DeletedEnvelope: true}},
+		{name: "merged are listed", sw: switches{MergedListed: true}, with: sweeps | noMerges},
+		{name: "merged are stubs", sw: switches{MergedStubbed: true}},
+		{name: "merged are among the deleted", sw: switches{MergedInDeleted: true}},
+		{name: "merged are listed and among the deleted", sw: switches{MergedListed: true, MergedInDeleted: true}},
+		{name: "merged are nowhere", with: sweeps},
+		{name: "POST answers in full", sw: switches{FullCreateBody: true}},
+		{name: "current steps of rejected ones stay", sw: switches{KeepCurrentSteps: true}},
+		{name: "lists are late", sw: switches{VisibleInListAfter: 300 * time.Millisecond}},
+		{name: "two pollers", with: polls},
+	}
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, fakeWith(comeettest.WithSwitches(tt.sw), comeettest.WithClockOffset(tt.offset)))
+			conf := []func(*connector.Config){quick}
+			if tt.with&sweeps != 0 {
+				conf = append(conf, sweeping)
+			}
+			w.run(conf...)
+			if tt.with&polls != 0 {
+				w.run(conf...) // a replica that takes itself for the other one
+			}
+			uids := w.follow(8)
+			seed := uint64(time.Now().UnixNano())
+			t.Logf("seed %d", seed)
+			o := &office{uids: uids, rand: rand.New(rand.NewPCG(seed, uint64(i))), hides: tt.with&sweeps != 0}
+			o.merges = tt.with&noMerges == 0 && (o.hides || tt.sw.MergedStubbed || tt.sw.MergedInDeleted)
+			if tt.with&disturbed != 0 {
+				w.fake.Chaos(rand.New(rand.NewPCG(seed, 0)),
+					comeettest.Weighted{Probability: 0.1, Route: comeettest.ListCandidates, Fault: comeettest.HTMLPage(503)},
+					comeettest.Weighted{Probability: 0.1, Route: comeettest.ListCandidates, Fault: comeettest.Truncated()})
+			}
+			w.work(o, 50)
+			w.fake.Chaos(nil)
+			for _, uid := range uids {
+				w.eventuallyTrue(uid)
+				w.inOrder(uid)
+			}
+			w.check()
+		})
+	}
+}
+
+// eventuallyTrue waits until the feed ends in what Comeet shows of a candidate, if it shows it.
+func (w *world) eventuallyTrue(uid string) {
+	w.Helper()
+	c := w.truth(uid)
+	if c.Hidden {
+		return
+	}
+	diff := ""
+	defer func() {
+		if diff != "" {
+			w.Logf("candidate %s, truth (-) against feed (+): %s", uid, diff)
+		}
+	}()
+	w.within(15*time.Second, "the feed to end in the truth about "+uid, func() bool {
+		diff = difference(w.last(uid).State, c)
+		return diff == ""
+	})
+}
+
+// A poll asks two questions when nothing has changed, however many candidates are followed, and looks at nobody.
+func TestQuietPollCostsTwoRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.run(quick)
+	uids := w.follow(20)
+	if err := w.fake.Recruiter("default").Delete(uids[0]); err != nil {
+		t.Fatal(err)
+	}
+	w.eventuallyTrue(uids[0])
+	w.polled()
+	before, told := w.fake.Counts(), len(w.read())
+	for range 3 {
+		w.polled()
+	}
+	r.stop(w)
+	after := w.fake.Counts()
+	polls := after.ByRoute[comeettest.ListDeletedCandidates] - before.ByRoute[comeettest.ListDeletedCandidates]
+	lists := after.ByRoute[comeettest.ListCandidates] - before.ByRoute[comeettest.ListCandidates]
+	if polls < 3 || lists < polls-1 || lists > polls+1 {
+		t.Errorf("%d lists and %d lists of deletions, want as many", lists, polls)
+	}
+	if looks := after.ByRoute[comeettest.RetrieveCandidate] - before.ByRoute[comeettest.RetrieveCandidate]; looks != 0 {
+		t.Errorf("%d looks at single candidates, want none", looks)
+	}
+	if n := len(w.read()); n != told {
+		t.Errorf("%d events about nothing", n-told)
+	}
+	w.check()
+}
+
+// A row that moved while pages were read may be skipped by a complete run. The run after it reads the same span again.
+func TestRunOfSeveralPagesIsReadTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{Order: comeettest.OrderUpdated, MaxPageSize: 2})))
+	// The interval exceeds the overlap and the second to which filters are rounded.
+	w.run(func(c *connector.Config) { c.PollInterval, c.PollOverlap = 1200*time.Millisecond, time.Millisecond })
+	for i := range 4 {
+		w.publish(fmt.Sprint("f", i), person(i))
+	}
+	w.settled()
+	w.polled()
+	uids := slices.Sorted(maps.Keys(w.read().statuses("default")))
+	r := w.fake.Recruiter("default")
+	for _, uid := range uids {
+		if err := r.Reject(uid, "not a fit"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The one whose activity comes first moves to the end when the first page has been read, so the third row becomes the second.
+	w.fake.Control(comeettest.ListCandidates, func(q comeettest.Request) (comeettest.Fault, bool) {
+		if q.Query.Get("limit") != "" {
+			return comeettest.Fault{}, false
+		}
+		if err := r.SetProspectStatus(uids[0], "Contacted"); err != nil {
+			t.Error(err)
+		}
+		return comeettest.Delay(0), true
+	})
+	for _, uid := range uids {
+		w.eventuallyTrue(uid)
+		w.inOrder(uid)
+	}
+	w.check()
+}
+
+// hold lets the next page be ready at once, in the state that happen brings about, and answered much later.
+func (w *world) hold(answer time.Duration, happen func() error) (answered func()) {
+	w.Helper()
+	ready := func(answered bool) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(w.fake.Requests(), func(q comeettest.Request) bool {
+				return q.Fault == "delay_answer" && q.Acted && (!answered || !q.Answered.IsZero())
+			})
+		}
+	}
+	var once sync.Once
+	w.fake.Control(comeettest.ListCandidates, func(comeettest.Request) (comeettest.Fault, bool) {
+		once.Do(func() {
+			if err := happen(); err != nil {
+				w.Error(err)
+			}
+		})
+		return comeettest.DelayAnswer(answer), true
+	})
+	w.eventually("a page to be made", ready(false))
+	return func() { w.eventually("the page to be answered", ready(true)) }
+}
+
+// twoPollers follows one candidate with two pollers, each of which takes itself for the other one.
+func (w *world) twoPollers(overlap time.Duration) (uid string) {
+	w.Helper()
+	conf := func(c *connector.Config) {
+		c.PollInterval, c.PollOverlap, c.RequestTimeout = 50*time.Millisecond, overlap, 20*time.Second
+	}
+	w.run(conf)
+	uid = w.follow(1)[0]
+	w.run(conf)
+	w.eventually("Comeet's clock to move on, so that what is seen now is surely newer", func() bool { return time.Since(w.last(uid).SeenAt) > 2*time.Second })
+	return uid
+}
+
+// A page can be ready long before its answer is dated. It must not overwrite what somebody else has published meanwhile.
+func TestLatePageIsNotPublishedOverANewerState(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	uid := w.twoPollers(2 * time.Second)
+	r := w.fake.Recruiter("default")
+	answered := w.hold(3*time.Second, func() error { return r.MoveToStep(uid, "Technical interview") })
+	w.eventually("the other poller to see the step", func() bool { return len(w.last(uid).CompletedSteps) == 1 })
+	if err := r.Hire(uid); err != nil {
+		t.Fatal(err)
+	}
+	w.eventuallyTrue(uid)
+	answered()
+	w.polled()
+	w.inOrder(uid)
+	if n := len(w.read().statuses("default")[uid]); n != 3 {
+		t.Errorf("%d status events, want the first, the step and the hire", n)
+	}
+	w.check()
+}
+
+// A poller that was frozen publishes a state which has passed, and which nobody else found worth an event. It looks once more.
+func TestFrozenPollerPublishesWhatIsTrueNow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	uid := w.twoPollers(200 * time.Millisecond)
+	r := w.fake.Recruiter("default")
+	answered := w.hold(4*time.Second, func() error {
+		var once sync.Once
+		w.fake.Control(comeettest.ListCandidates, func(q comeettest.Request) (comeettest.Fault, bool) {
+			// The other poller never gets to see the state of the page that is held.
+			once.Do(func() {
+				if err := r.SetProspectStatus(uid, ""); err != nil {
+					t.Error(err)
+				}
+			})
+			return comeettest.Delay(0), true
+		})
+		return r.SetProspectStatus(uid, "Contacted")
+	})
+	answered()
+	w.polled()
+	w.eventuallyTrue(uid)
+	w.inOrder(uid)
+	if n := len(w.read().statuses("default")[uid]); n != 3 {
+		t.Errorf("%d status events, want the first, what the held page showed, and what is true", n)
+	}
+	w.check()
+}
+
+// Whoever dies between publishing and moving the cursor leaves a span that is read again, and found unchanged.
+func TestCrashBeforeTheCursorRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := newProxy(t, w.NATSURL)
+	first := w.spawn(func(c *child) { c.NATSURL, c.PollInterval = p.url(), 50*time.Millisecond })
+	uids := w.follow(5)
+	sprung := p.set("$KV."+bus.DefaultNames.Cursors+".poll.", false)
+	r := w.fake.Recruiter("default")
+	<-sprung
+	for _, uid := range uids {
+		if err := r.Reject(uid, "not a fit"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first.kill()
+	second := w.spawn(func(c *child) { c.NATSURL, c.PollInterval = p.url(), 50*time.Millisecond })
+	sprung = p.set("$KV."+bus.DefaultNames.Cursors+".poll.", false)
+	select {
+	case <-sprung:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the second poller moved no cursor")
+	}
+	second.kill()
+	w.run(quick)
+	for _, uid := range uids {
+		w.eventuallyTrue(uid)
+	}
+	w.polled()
+	for uid, told := range w.read().statuses("default") {
+		if len(told) != 2 {
+			t.Errorf("candidate %s has %d status events, want the first and the rejection", uid, len(told))
+		}
+	}
+	w.check()
+}
+
+// Without its cursor the poller reads all that it may have missed, and takes nothing for changed that is not.
+func TestLostCursor(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]func(*world){
+		"deleted":    func(w *world) { w.cursors().drop("poll.default") },
+		"unreadable": func(w *world) { w.cursors().put("poll.default", "{") },
+		"of a clock that was set back since": func(w *world) {
+			w.cursors().put("poll.default", fmt.Sprintf(`{"started":%q,"since":%[1]q}`, time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			first := w.run(quick)
+			uids := w.follow(6)
+			r := w.fake.Recruiter("default")
+			// The first in every list has another source by now.
+			if err := r.ChangeSource(uids[0], comeettest.Source{UID: "2A.1", Type: "Agency"}); err != nil {
+				t.Fatal(err)
+			}
+			w.eventuallyTrue(uids[0])
+			first.stop(w)
+			for _, uid := range uids[:3] {
+				if err := r.Reject(uid, "not a fit"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			harm(w)
+			w.run(quick)
+			for _, uid := range uids {
+				w.eventuallyTrue(uid)
+				w.inOrder(uid)
+			}
+			w.polled()
+			for uid, told := range w.read().statuses("default") {
+				for _, st := range told[1:] {
+					if slices.Contains(st.Changed, events.ChangedSource) && uid != uids[0] {
+						t.Errorf("candidate %s: a change of source that nobody made", uid)
+					}
+				}
+			}
+			w.check()
+		})
+	}
+}
+
+// While Comeet denies reading, nothing is lost: the cursor waits.
+func TestDeniedPollCatchesUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(quick, func(c *connector.Config) { c.PollOverlap, c.DeniedRetry = time.Millisecond, time.Second })
+	uids := w.follow(3)
+	r := w.fake.Recruiter("default")
+	r.Deny(comeettest.ReadOwnCandidates, comeettest.ReadOtherCandidates)
+	refused := w.fake.Counts().ByRoute[comeettest.ListCandidates]
+	w.counted("a denied poll", func(c comeettest.Counts) bool { return c.ByRoute[comeettest.ListCandidates] > refused })
+	for _, uid := range uids {
+		if err := r.Hire(uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.counted("a denied trial", func(c comeettest.Counts) bool { return c.ByRoute[comeettest.ListCandidates] > refused+1 })
+	for _, uid := range uids {
+		if n := len(w.read().statuses("default")[uid]); n != 1 {
+			t.Errorf("candidate %s has %d status events while nobody may read it", uid, n)
+		}
+	}
+	r.Grant(comeettest.ReadOwnCandidates, comeettest.ReadOtherCandidates)
+	for _, uid := range uids {
+		w.eventuallyTrue(uid)
+		w.inOrder(uid)
+	}
+	w.check()
+}
+
+// One candidate that Comeet cannot show holds up nobody else, and is told when Comeet can.
+func TestUnreadableCandidateHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(quick)
+	uids := w.follow(4)
+	r := w.fake.Recruiter("default")
+	sick := true
+	var mu sync.Mutex
+	var refuse func()
+	refuse = func() {
+		w.fake.Control(comeettest.RetrieveCandidate, func(q comeettest.Request) (comeettest.Fault, bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			if !sick || !strings.HasSuffix(q.Path, uids[0]) {
+				return comeettest.Fault{}, false
+			}
+			refuse()
+			return comeettest.HTMLPage(500), true
+		})
+	}
+	refuse()
+	for _, uid := range uids {
+		if err := r.Delete(uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, uid := range uids[1:] {
+		w.eventuallyTrue(uid)
+	}
+	if st := w.last(uids[0]); st.Deleted {
+		t.Error("a candidate counts as deleted before it was looked at: it may have been merged")
+	}
+	mu.Lock()
+	sick = false
+	mu.Unlock()
+	w.eventuallyTrue(uids[0])
+	w.check()
+}

@@ -1,0 +1,172 @@
+package connector_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// proxy stands between a connector and the bus, and stops the traffic at a chosen message, so that a crash can be placed
+// exactly before or after it.
+type proxy struct {
+	listener net.Listener
+	target   string
+
+	mu   sync.Mutex // guards what follows
+	trap *trap
+	all  map[net.Conn]struct{}
+	wg   sync.WaitGroup
+}
+
+// trap is a message to wait for.
+type trap struct {
+	// subject is how the message's subject begins.
+	subject string
+	// stored lets the message through and loses everything that the bus says from then on; else the message itself is lost.
+	stored bool
+	sprung chan struct{}
+	once   sync.Once
+}
+
+func newProxy(t *testing.T, target string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: l, target: strings.TrimPrefix(target, "nats://"), all: map[net.Conn]struct{}{}}
+	p.wg.Go(p.accept)
+	t.Cleanup(func() {
+		l.Close()
+		p.cut()
+		p.wg.Wait()
+	})
+	return p
+}
+
+func (p *proxy) url() string { return "nats://" + p.listener.Addr().String() }
+
+// set arms a trap; the channel is closed when it has sprung.
+func (p *proxy) set(subject string, stored bool) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trap = &trap{subject: subject, stored: stored, sprung: make(chan struct{})}
+	return p.trap.sprung
+}
+
+// release takes the trap away and cuts all connections, as a passing network failure does.
+func (p *proxy) release() {
+	p.mu.Lock()
+	p.trap = nil
+	p.mu.Unlock()
+	p.cut()
+}
+
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.all {
+		c.Close()
+	}
+}
+
+func (p *proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", p.target)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		p.mu.Lock()
+		p.all[client], p.all[server] = struct{}{}, struct{}{}
+		p.mu.Unlock()
+		var muted sync.Once
+		mute := make(chan struct{})
+		end := func() {
+			client.Close()
+			server.Close()
+			p.mu.Lock()
+			delete(p.all, client)
+			delete(p.all, server)
+			p.mu.Unlock()
+		}
+		p.wg.Go(func() {
+			defer end()
+			p.up(client, server, func() { muted.Do(func() { close(mute) }) })
+		})
+		p.wg.Go(func() {
+			defer end()
+			buf := make([]byte, 32<<10)
+			for {
+				n, err := server.Read(buf)
+				select {
+				case <-mute:
+					// Lost on the way: read and thrown away until the connection ends.
+				default:
+					if _, werr := client.Write(buf[:n]); werr != nil {
+						return
+					}
+				}
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+}
+
+// up forwards what the client says, message by message.
+func (p *proxy) up(client, server net.Conn, mute func()) {
+	r := bufio.NewReaderSize(client, 64<<10)
+	w := bufio.NewWriter(server)
+	lost := false
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return
+		}
+		frame := []byte(line)
+		fields := strings.Fields(line)
+		if len(fields) > 2 && (fields[0] == "PUB" || fields[0] == "HPUB") {
+			n, err := strconv.Atoi(fields[len(fields)-1])
+			if err != nil {
+				return
+			}
+			payload := make([]byte, n+2)
+			if _, err := io.ReadFull(r, payload); err != nil {
+				return
+			}
+			frame = append(frame, payload...)
+			p.mu.Lock()
+			trap := p.trap
+			p.mu.Unlock()
+			if trap != nil && strings.HasPrefix(fields[1], trap.subject) {
+				mute()
+				if !trap.stored {
+					lost = true
+				} else if _, err := w.Write(frame); err != nil || w.Flush() != nil {
+					return
+				}
+				trap.once.Do(func() { close(trap.sprung) })
+				continue
+			}
+		}
+		if lost {
+			continue
+		}
+		if _, err := w.Write(frame); err != nil {
+			return
+		}
+		if r.Buffered() == 0 && w.Flush() != nil {
+			return
+		}
+	}
+}

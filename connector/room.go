@@ -1,0 +1,94 @@
+package connector
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+)
+
+// roomPause is the time between two looks at how full the events stream is.
+const roomPause = 2 * time.Second
+
+// room keeps new claims out while the events stream is 95 % full, so that an outcome always fits.
+type room struct {
+	log zerolog.Logger
+
+	mu   sync.Mutex // guards full and turn
+	full bool
+	// turn is closed when full changes, and replaced.
+	turn chan struct{}
+}
+
+func newRoom(log zerolog.Logger) *room { return &room{log: log, turn: make(chan struct{})} }
+
+// wait blocks while the stream is nearly full.
+func (r *room) wait(ctx context.Context) error {
+	for {
+		r.mu.Lock()
+		full, turn := r.full, r.turn
+		r.mu.Unlock()
+		if !full {
+			return nil
+		}
+		select {
+		case <-turn:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// shut is closed when the stream becomes nearly full; it is open while there is room.
+func (r *room) shut() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.full {
+		closed := make(chan struct{})
+		close(closed)
+		return closed
+	}
+	return r.turn
+}
+
+// isFull reports whether claims are kept out.
+func (r *room) isFull() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.full
+}
+
+func (r *room) look(st bus.StreamState) {
+	full := st.MaxBytes > 0 && st.Bytes >= st.MaxBytes/100*95
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if full == r.full {
+		return
+	}
+	r.full = full
+	close(r.turn)
+	r.turn = make(chan struct{})
+	if full {
+		r.log.Error().Int64("bytes", st.Bytes).Int64("max_bytes", st.MaxBytes).Msg("the events stream is 95 % full: no candidate is submitted until its max_bytes is raised")
+	} else {
+		r.log.Info().Int64("bytes", st.Bytes).Int64("max_bytes", st.MaxBytes).Msg("the events stream has room again; going on")
+	}
+}
+
+// run watches the stream until ctx ends. It also keeps the bus's idea of the server's clock fresh.
+func (r *room) run(ctx context.Context, b *bus.Bus, stream string) error {
+	for {
+		st, err := b.StreamState(ctx, stream, "")
+		if err == nil {
+			r.look(st)
+		} else if ctx.Err() == nil {
+			r.log.Error().Err(err).Msg("could not look at the events stream")
+		}
+		if !rest(ctx, roomPause) {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package connector
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+const (
+	// maxDoubts is how many POSTs of one event may end in doubt while Comeet answers others, before a person must look.
+	maxDoubts = 3
+	// maxBlindDoubts is the same for an account that may not read candidates: the first POST and one repetition.
+	maxBlindDoubts = 2
+	// clockMargin is how far before the claim a candidate may have been created by Comeet's clock and still be ours.
+	clockMargin = 10 * time.Minute
+)
+
+// settle finds out what became of a claim that has no outcome. It waits until no request under the claim can be running any
+// more, then looks for the candidate at Comeet. Found, it is adopted; not found, the same act is tried again, so that
+// Comeet's own conflict answer is the second net.
+func (s *submission) settle(last ledger.Entry, claim *events.Claimed) (ledger.Entry, bool, error) {
+	if last.Stored.IsZero() {
+		last.Stored = s.bus.Now() // we have just written it
+	}
+	if wait := s.untilRipe(last, claim); wait > 0 {
+		// Our own doubt rests in our hand, with what was seen of Comeet since. To give the event back would free nothing: it
+		// would still hold one of MaxAckPending.
+		if wait > s.cfg.SettleDelay+time.Second && !s.sent.known {
+			// It will likely have its outcome long before its lease is over: look again when the claim is twice as old.
+			soon := max(s.bus.Now().Sub(last.Stored), s.cfg.SettleDelay/5)
+			return last, false, errLater{min(wait, soon), "another worker's claim is young"}
+		}
+		if !rest(s.intake, wait) {
+			return last, false, errLater{wait, "the connector is stopping"}
+		}
+	}
+	found, readable, err := s.lookUp(claim)
+	if err != nil {
+		return last, false, err
+	}
+	if found != nil {
+		s.shown = time.Now()
+		return s.adopt(last, claim, found)
+	}
+	if !readable && s.untilRipe(last, claim) > 0 {
+		return last, false, nil
+	}
+	again := *claim
+	limit := maxDoubts
+	if !readable {
+		limit = maxBlindDoubts
+	}
+	if claim.State == events.StateInDoubt && s.posts.blames(s.sent) {
+		again.Doubts++
+	}
+	s.sent = tally{}
+	if again.Doubts >= limit {
+		return s.refuse(last, &refusal{
+			reason:  events.ReasonInDoubt,
+			message: fmt.Sprintf("%d submissions got no usable answer from Comeet and none can be found there; check position %s by hand, then replay", again.Doubts, claim.PositionUID),
+		})
+	}
+	return s.attempt(last, &again)
+}
+
+// untilRipe is how long the claim must still be left alone. Ages are by the bus's clock, which stamped the claim.
+func (s *submission) untilRipe(last ledger.Entry, claim *events.Claimed) time.Duration {
+	rest := s.cfg.lease()
+	if claim.State == events.StateInDoubt {
+		doubts := claim.Doubts
+		if s.gate.Denied(comeet.CanPoll) {
+			doubts++ // there is no look-up to tell, so only time can
+		}
+		rest = s.cfg.SettleDelay * time.Duration(max(1<<(2*min(doubts, 3)), min(claim.Attempt, 6)))
+	}
+	if claim.Sourced.Source != s.identity.Source || claim.Sourced.ID != s.identity.ID {
+		// That event will be back and settle with its own data, which is what Comeet was sent. Ours is the second best.
+		rest += 2 * s.cfg.lease()
+	}
+	return rest - s.bus.Now().Sub(last.Stored)
+}
+
+// lookUp searches the candidates created since the claim for ours. readable is false if this account may not read candidates.
+func (s *submission) lookUp(claim *events.Claimed) (found *found, readable bool, err error) {
+	since := claim.ComeetTime
+	if since.IsZero() {
+		since = s.account.comeetNow().Add(-s.cfg.lease())
+	}
+	for wait := s.cfg.SettleDelay/4 + 10*time.Millisecond; ; wait = min(2*wait, 6*s.cfg.SettleDelay) {
+		found, err := s.search(claim, since)
+		switch comeet.KindOf(err) {
+		case 0:
+			return found, true, err
+		case comeet.Unavailable, comeet.Throttled:
+			s.log.Debug().Err(err).Str("candidate_id", s.candidateID).Msg("could not look up a submission of unknown fate; trying again")
+			if !rest(s.intake, wait) {
+				return nil, true, errLater{s.cfg.SettleDelay, "the connector is stopping"}
+			}
+		case comeet.Canceled:
+			return nil, true, errLater{s.cfg.SettleDelay, "the connector is stopping"}
+		default:
+			// Denied, or refused in another way that asking again does not change.
+			s.log.Warn().Err(err).Str("candidate_id", s.candidateID).Msg("cannot look up a submission of unknown fate; Comeet's answer to its repetition must tell")
+			return nil, false, nil
+		}
+	}
+}
+
+// found is a candidate at Comeet that must be ours.
+type found struct {
+	candidate comeet.Candidate
+	seen      time.Time
+}
+
+// search reads every page of the candidates created since a time and the margin before it. Of several that fit, the first
+// created since then is ours, as the others can only be later repetitions of it. One within the margin is the second best:
+// it may as well have come by another way.
+func (s *submission) search(claim *events.Claimed, since time.Time) (*found, error) {
+	if s.gate.Denied(comeet.CanPoll) {
+		return nil, &comeet.Error{Op: "look up candidate", Kind: comeet.Denied}
+	}
+	var best *found
+	better := func(c *comeet.Candidate) bool {
+		if best == nil {
+			return true
+		}
+		if late, bestLate := !c.TimeCreated.Before(since), !best.candidate.TimeCreated.Before(since); late != bestLate {
+			return late
+		}
+		return c.TimeCreated.Before(best.candidate.TimeCreated)
+	}
+	pages := comeet.ReadPages(0, func(ctx context.Context, page string) ([]comeet.Candidate, *comeet.Response, error) {
+		return s.comeet.ListCandidates(ctx, comeet.CandidateQuery{TimeCreatedAfter: since.Add(-clockMargin), Page: page}, comeet.WithPriority(comeet.Settle))
+	})
+	for pages.Next(s.intake) {
+		for _, c := range pages.Items() {
+			if c.PositionUID != claim.PositionUID || c.Deleted || !s.isSamePerson(&c) {
+				continue
+			}
+			if !better(&c) {
+				continue
+			}
+			known, err := s.ledger.LastStatus(s.work, s.account.name, c.UID)
+			if err != nil {
+				return nil, err
+			}
+			if st := known.Status(); st != nil && st.Operation != s.op.ID {
+				continue
+			}
+			best = &found{c, pages.Response().Date}
+		}
+	}
+	return best, pages.Err()
+}
+
+// isSamePerson compares what the event says of the person with a candidate at Comeet: by e-mail, phone or LinkedIn, or,
+// where the two have none of these in common, by full name.
+func (s *submission) isSamePerson(c *comeet.Candidate) bool {
+	p := &s.data.Candidate
+	comparable := false
+	agree := func(norm func(string) string, ours []string, theirs ...string) bool {
+		for _, o := range ours {
+			for _, t := range theirs {
+				a, b := norm(o), norm(t)
+				if a == "" || b == "" {
+					continue
+				}
+				comparable = true
+				if a == b {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	if agree(fold, []string{p.Email}, c.Email) ||
+		agree(phoneTail, []string{p.Phone, p.MobilePhone}, c.Phone, c.MobilePhone) ||
+		agree(profile, []string{p.LinkedInURL}, c.LinkedInURL) {
+		return true
+	}
+	if comparable {
+		return false
+	}
+	return fold(p.FirstName) == fold(c.FirstName) && fold(p.LastName) == fold(c.LastName)
+}
+
+func fold(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
+
+// phoneTail is the last nine digits, by which Comeet itself compares.
+func phoneTail(s string) string {
+	digits := strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, s)
+	if len(digits) < 7 {
+		return ""
+	}
+	return digits[max(0, len(digits)-9):]
+}
+
+// profile is the path of a LinkedIn address.
+func profile(s string) string {
+	s = fold(s)
+	if i := strings.Index(s, "/in/"); i >= 0 {
+		s = s[i+4:]
+	}
+	if i := strings.IndexAny(s, "?#"); i >= 0 {
+		s = s[:i]
+	}
+	return strings.Trim(s, "/")
+}
+
+// posts counts what an account's POSTs have come to, to tell an event that Comeet chokes on from a Comeet that is sick.
+type posts struct{ verdicts, doubts atomic.Int64 }
+
+type tally struct {
+	known            bool
+	verdicts, doubts int64
+}
+
+func (p *posts) verdict() { p.verdicts.Add(1) }
+func (p *posts) doubt()   { p.doubts.Add(1) }
+func (p *posts) now() tally {
+	return tally{true, p.verdicts.Load(), p.doubts.Load()}
+}
+
+// blames reports whether a doubt counts against its event: since its POST was sent, at least as many of the account's other
+// POSTs had a verdict as ended in doubt (the look-up has just succeeded, so Comeet is there).
+func (p *posts) blames(sent tally) bool {
+	others := p.doubts.Load() - sent.doubts - 1
+	return sent.known && p.verdicts.Load()-sent.verdicts >= others
+}

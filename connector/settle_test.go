@@ -1,0 +1,386 @@
+package connector_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
+	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// posts counts the POSTs of an account.
+func (w *world) posts(account string) int {
+	n := 0
+	for _, r := range w.fake.Requests() {
+		if r.Route == comeettest.CreateCandidate && r.Account == account {
+			n++
+		}
+	}
+	return n
+}
+
+// lostAnswer is the fault of a POST that Comeet has acted on and whose answer nobody gets.
+func lostAnswer() comeettest.Fault { return comeettest.ActThen(comeettest.HTMLPage(502)) }
+
+func outcomeOf(e entry) string {
+	switch d := e.Data.(type) {
+	case *events.Accepted:
+		return string(d.Outcome)
+	case *events.Failed:
+		return string(d.Reason)
+	}
+	return "none"
+}
+
+// Comeet's documentation leaves much open. Whatever it is like, a lost answer makes one candidate.
+func TestSettleWhateverComeetIsLike(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name     string
+		switches comeettest.Switches
+		deny     []comeettest.Permission
+		offset   time.Duration
+		posts    int
+	}{
+		{name: "as documented", posts: 1},
+		{name: "full answers, 200", switches: comeettest.Switches{FullCreateBody: true, CreateStatus: 200}, posts: 1},
+		{name: "bounds exclusive, many pages", switches: comeettest.Switches{BoundsExclusive: true, MaxPageSize: 1, PageSize: 1, EmptyPages: true, RepeatRows: 1}, posts: 1},
+		{name: "newest first", switches: comeettest.Switches{Order: comeettest.OrderNewestFirst, PageSize: 2}, posts: 1},
+		{name: "clock ahead", offset: 8 * time.Minute, posts: 1},
+		{name: "clock behind", offset: -8 * time.Hour, posts: 1},
+		{name: "clock behind and never told", switches: comeettest.Switches{NoDate: true}, offset: -9 * time.Minute, posts: 1},
+		{name: "list shows it late, conflict names the number", switches: comeettest.Switches{VisibleInListAfter: 3 * time.Second}, posts: 2},
+		{name: "list shows it late, conflict names the uid", switches: comeettest.Switches{VisibleInListAfter: 3 * time.Second, ConflictUIDString: true}, posts: 2},
+		{name: "candidates may not be read", deny: []comeettest.Permission{comeettest.ReadOwnCandidates, comeettest.ReadOtherCandidates}, posts: 2},
+		{name: "the list refuses", switches: comeettest.Switches{}, posts: 2},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, fakeWith(comeettest.WithSwitches(c.switches), comeettest.WithClockOffset(c.offset)))
+			w.fake.Recruiter("default").Deny(c.deny...)
+			if c.name == "the list refuses" {
+				w.fake.OutageOf(comeettest.Scope{Route: comeettest.ListCandidates}, comeettest.APIError(400, "invalid_datetime"))
+			}
+			w.run()
+			// Somebody else's candidates on the same position are not ours.
+			for n := range 4 {
+				w.publish(fmt.Sprint("before", n), person(100+n))
+				w.outcome(fmt.Sprint("before", n))
+			}
+			before := w.posts("default")
+			w.fake.Script(comeettest.CreateCandidate, lostAnswer())
+			w.publish("e1", person(1))
+			got := w.outcome("e1")
+			if outcomeOf(got) != string(events.OutcomeRecovered) {
+				t.Errorf("outcome %+v", got.Data)
+			}
+			if n := w.posts("default") - before; n != c.posts {
+				t.Errorf("%d POSTs, want %d", n, c.posts)
+			}
+			all := w.fake.Candidates("default")
+			if len(all) != 5 {
+				t.Fatalf("%d candidates, want 5", len(all))
+			}
+			if d, ok := got.Data.(*events.Accepted); ok && len(c.deny) == 0 && d.CandidateUID != all[4].UID {
+				t.Errorf("adopted %s, want %s", d.CandidateUID, all[4].UID)
+			}
+			w.check()
+		})
+	}
+}
+
+// The look-up compares what the event says with what Comeet shows.
+func TestSettleFindsThePerson(t *testing.T) {
+	t.Parallel()
+	base := comeettest.Candidate{PositionUID: "87.405", FirstName: "Noor", LastName: "Lindqvist"}
+	mine := events.Candidate{ID: "x", FirstName: "Noor", LastName: "Lindqvist"}
+	cases := []struct {
+		name   string
+		theirs func(*comeettest.Candidate)
+		ours   func(*events.Candidate)
+		found  bool
+	}{
+		{"full name, nothing else", func(*comeettest.Candidate) {}, func(*events.Candidate) {}, true},
+		{"full name, nothing in common", func(c *comeettest.Candidate) { c.Email = "a@example.test" }, func(c *events.Candidate) { c.Phone = "+46 555 0100 11" }, true},
+		{"full name in other letters", func(c *comeettest.Candidate) { c.FirstName = " NOOR " }, func(*events.Candidate) {}, true},
+		{"other name", func(c *comeettest.Candidate) { c.FirstName = "Nora" }, func(*events.Candidate) {}, false},
+		{"e-mail", func(c *comeettest.Candidate) { c.Email, c.LastName = "N@example.test", "Other" }, func(c *events.Candidate) { c.Email = "n@EXAMPLE.test" }, true},
+		{"another e-mail", func(c *comeettest.Candidate) { c.Email = "m@example.test" }, func(c *events.Candidate) { c.Email = "n@example.test" }, false},
+		{"phone", func(c *comeettest.Candidate) { c.Phone, c.LastName = "0046-555 0100 11", "Other" }, func(c *events.Candidate) { c.Phone = "+46 (555) 010011" }, true},
+		{"phone as mobile", func(c *comeettest.Candidate) { c.MobilePhone, c.LastName = "+4655501001199", "Other" }, func(c *events.Candidate) { c.Phone = "55501001199" }, true},
+		{"another phone", func(c *comeettest.Candidate) { c.Phone = "+46 555 0100 12" }, func(c *events.Candidate) { c.Phone = "+46 555 0100 11" }, false},
+		{"LinkedIn", func(c *comeettest.Candidate) {
+			c.LinkedInURL, c.LastName = "http://se.linkedin.com/in/Noor-L/?trk=x", "Other"
+		}, func(c *events.Candidate) { c.LinkedInURL = "https://www.linkedin.com/in/noor-l" }, true},
+		{"another LinkedIn", func(c *comeettest.Candidate) { c.LinkedInURL = "https://www.linkedin.com/in/noor-m" }, func(c *events.Candidate) { c.LinkedInURL = "https://www.linkedin.com/in/noor-l" }, false},
+		{"another e-mail, same phone", func(c *comeettest.Candidate) { c.Email, c.Phone = "m@example.test", "+46 555 0100 11" }, func(c *events.Candidate) { c.Email, c.Phone = "n@example.test", "+46 555 0100 11" }, true},
+		{"other position", func(c *comeettest.Candidate) { c.PositionUID, c.Email = "48.16A", "n@example.test" }, func(c *events.Candidate) { c.Email = "n@example.test" }, false},
+	}
+	names := make([]string, len(cases))
+	for i := range cases {
+		names[i] = fmt.Sprint("a", i)
+	}
+	w := newWorld(t, accounts(names...), func(s *setup) { s.PollInterval = time.Hour })
+	uids := make([]string, len(cases))
+	for i, c := range cases {
+		theirs, ours := base, mine
+		c.theirs(&theirs)
+		c.ours(&ours)
+		// The POST does not act; what is found must be what is there, as if it had.
+		w.fake.Control(comeettest.CreateCandidate, func(r comeettest.Request) (comeettest.Fault, bool) {
+			if r.Account != names[i] {
+				return comeettest.Fault{}, false
+			}
+			uid, err := w.fake.Recruiter(names[i]).AddCandidate(theirs)
+			if err != nil {
+				t.Error(err)
+			}
+			uids[i] = uid
+			return comeettest.Drop(), true
+		})
+		w.publishTo(names[i], source, "e-"+names[i], &events.Sourced{Candidate: ours, Position: events.Position{UID: "87.405"}})
+	}
+	w.run()
+	outcomes := w.settled().outcomes()
+	for i, c := range cases {
+		e := outcomes[source+" e-"+names[i]][0]
+		d, ok := e.Data.(*events.Accepted)
+		if !ok || (d.Outcome == events.OutcomeRecovered) != c.found || (d.CandidateUID == uids[i]) != c.found {
+			t.Errorf("%s: %+v, found should be %v", c.name, e.Data, c.found)
+		}
+	}
+}
+
+// Of several candidates that fit, the one that came with our POST is ours, not one that came by another way shortly before.
+func TestSettleAdoptsItsOwn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := person(1)
+	w.fake.SetClockOffset(-time.Minute)
+	applied, err := w.fake.Recruiter("default").AddCandidate(comeettest.Candidate{PositionUID: "87.405", FirstName: "N", LastName: "L", Phone: d.Candidate.Phone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.fake.SetClockOffset(0)
+	w.fake.Script(comeettest.CreateCandidate, lostAnswer())
+	w.run()
+	w.publish("e1", d)
+	got, ok := w.outcome("e1").Data.(*events.Accepted)
+	if !ok || got.Outcome != events.OutcomeRecovered || got.CandidateUID == applied {
+		t.Errorf("outcome %+v, want our own candidate, not %s", got, applied)
+	}
+	w.check()
+}
+
+// Two operations that look for the same person at once can't both adopt the one candidate that is there.
+func TestSettleNeverAdoptsTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fake.Script(comeettest.CreateCandidate, lostAnswer(), comeettest.HTMLPage(502))
+	twin := func(id string) *events.Sourced {
+		d := person(1)
+		d.Candidate.ID, d.Candidate.Email = id, ""
+		return d
+	}
+	w.publish("e1", twin("t1"))
+	w.publish("e2", twin("t2"))
+	w.run()
+	f := w.settled()
+	var uids []string
+	for _, e := range f {
+		if d, ok := e.Data.(*events.Accepted); ok {
+			uids = append(uids, d.CandidateUID)
+		}
+	}
+	slices.Sort(uids)
+	if len(uids) != 2 || len(slices.Compact(uids)) != 2 {
+		t.Errorf("adopted %v, want two different candidates", uids)
+	}
+	if n := len(w.fake.Candidates("default")); n != 2 {
+		t.Errorf("%d candidates, want 2", n)
+	}
+}
+
+// A look-up of which a page can't be read proves nothing: it is repeated, and nothing is sent in the meantime.
+func TestSettleWithAMissingPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{PageSize: 2})))
+	w.run()
+	for n := range 5 {
+		w.publish(fmt.Sprint("before", n), person(100+n))
+	}
+	w.settled()
+	w.fake.Control(comeettest.ListCandidates, breakPages(w.fake, 4))
+	w.fake.Script(comeettest.CreateCandidate, lostAnswer())
+	w.publish("e1", person(1))
+	if got := outcomeOf(w.outcome("e1")); got != "recovered" {
+		t.Errorf("outcome %s", got)
+	}
+	if n := w.posts("default"); n != 6 {
+		t.Errorf("%d POSTs, want 6", n)
+	}
+	w.check()
+}
+
+// Another event of the same operation leaves a doubt to the event that was sent, and becomes its duplicate.
+func TestSettleLeavesADoubtToItsOwner(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	doubt := make(chan struct{})
+	w.fake.Control(comeettest.CreateCandidate, func(comeettest.Request) (comeettest.Fault, bool) {
+		close(doubt)
+		return lostAnswer(), true
+	})
+	w.run(func(c *connector.Config) { c.SettleDelay = 500 * time.Millisecond })
+	w.publish("e1", person(1))
+	<-doubt
+	// The same act, told otherwise: a look-up by these data would find nobody.
+	again := person(1)
+	again.Candidate.Email, again.Candidate.Phone = "corrected@example.test", ""
+	w.publish("e2", again)
+	if got := outcomeOf(w.outcome("e1")); got != "recovered" {
+		t.Errorf("first event: %s", got)
+	}
+	if got := outcomeOf(w.outcome("e2")); got != "duplicate" {
+		t.Errorf("second event: %s", got)
+	}
+	if n := w.posts("default"); n != 1 {
+		t.Errorf("%d POSTs, want 1", n)
+	}
+	w.check()
+}
+
+// Another act with a candidate that Comeet has in progress on that position is answered by that candidate.
+func TestExisting(t *testing.T) {
+	t.Parallel()
+	for _, byUID := range []bool{false, true} {
+		t.Run(fmt.Sprint("conflict names the uid: ", byUID), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{ConflictUIDString: byUID})))
+			w.run()
+			w.publish("e1", person(1))
+			first := w.outcome("e1").Data.(*events.Accepted)
+			again := person(1)
+			again.SubmissionID = "second"
+			w.publish("e2", again)
+			d, ok := w.outcome("e2").Data.(*events.Accepted)
+			if !ok || d.Outcome != events.OutcomeExisting || d.CandidateUID != first.CandidateUID {
+				t.Errorf("outcome %+v, want existing %s", d, first.CandidateUID)
+			}
+			w.check()
+		})
+	}
+}
+
+// An event that Comeet chokes on ends after three POSTs, for a person to look at, while others pass.
+func TestPoisonedEvents(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name             string
+		poisoned, others int
+		deny             []comeettest.Permission
+		most             int // POSTs of one poisoned event; more than three only if their doubts cast doubt on Comeet
+	}{
+		{"alone", 1, 0, nil, 3},
+		{"alone, candidates may not be read", 1, 0, []comeettest.Permission{comeettest.ReadOwnCandidates, comeettest.ReadOtherCandidates}, 2},
+		{"among others", 1, 40, nil, 3},
+		{"three among others", 3, 80, nil, 8},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, fakeWith(comeettest.WithBodies()))
+			w.fake.Recruiter("default").Deny(c.deny...)
+			w.fake.Control(comeettest.CreateCandidate, poison(w.fake))
+			w.run()
+			for n := range c.poisoned {
+				d := person(n)
+				d.Candidate.Note = "poison"
+				w.publish(fmt.Sprint("bad", n), d)
+			}
+			n := 0
+			w.eventually("an outcome for the poisoned events", func() bool {
+				if n < c.others {
+					w.publish(fmt.Sprint("good", n), person(1000+n))
+					n++
+				}
+				outcomes := w.read().outcomes()
+				done := 0
+				for i := range c.poisoned {
+					done += len(outcomes[source+fmt.Sprint(" bad", i)])
+				}
+				return done == c.poisoned
+			})
+			for id, es := range w.settled().outcomes() {
+				want := "created"
+				if id < source+" e" {
+					want = "in_doubt"
+				}
+				if got := outcomeOf(es[0]); got != want {
+					t.Errorf("%s: %s, want %s", id, got, want)
+				}
+			}
+			if got := w.posts("default") - n; got > c.poisoned*c.most {
+				t.Errorf("%d POSTs of poisoned events, want at most %d each", got, c.most)
+			}
+			w.check()
+		})
+	}
+}
+
+// poison makes every POST with the word in its body fail.
+func poison(fake *comeettest.Server) comeettest.ControlFunc {
+	var again comeettest.ControlFunc
+	again = func(r comeettest.Request) (comeettest.Fault, bool) {
+		if !bytes.Contains(r.Body, []byte("poison")) {
+			return comeettest.Fault{}, false
+		}
+		fake.Control(r.Route, again)
+		return comeettest.APIError(500, "internal_error"), true
+	}
+	return again
+}
+
+// An outage, of everything or of the POSTs alone, makes no dead letter of anybody and no candidate twice.
+func TestOutageBlamesNobody(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		scope  comeettest.Scope
+		fault  comeettest.Fault
+		events int
+	}{
+		{"everything, one event", comeettest.Scope{}, comeettest.HTMLPage(503), 1},
+		{"everything, many", comeettest.Scope{}, comeettest.HTMLPage(503), 60},
+		{"connections refused", comeettest.Scope{}, comeettest.Refuse(), 60},
+		{"POSTs alone, one event", comeettest.Scope{Route: comeettest.CreateCandidate}, comeettest.HTMLPage(503), 1},
+		{"POSTs alone, many", comeettest.Scope{Route: comeettest.CreateCandidate}, comeettest.HTMLPage(503), 60},
+		{"POSTs alone, all of them acted on", comeettest.Scope{Route: comeettest.CreateCandidate}, lostAnswer(), 60},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.run(func(c *connector.Config) { c.SettleDelay = 500 * time.Millisecond })
+			w.publish("before", person(10_000))
+			w.outcome("before")
+			w.fake.OutageOf(c.scope, c.fault)
+			for n := range c.events {
+				w.publish(fmt.Sprint("e", n), person(n))
+			}
+			// Twice the rest: in the scale of the defaults ten seconds.
+			over := time.After(time.Second)
+			<-over
+			w.fake.RecoverOf(c.scope)
+			for id, es := range w.settled().outcomes() {
+				if _, ok := es[0].Data.(*events.Accepted); !ok {
+					t.Errorf("%s: %s", id, outcomeOf(es[0]))
+				}
+			}
+			w.check()
+		})
+	}
+}

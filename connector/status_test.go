@@ -1,0 +1,152 @@
+package connector_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// bucket is the cursors bucket as an operator may spoil it.
+type bucket struct {
+	*world
+	kv jetstream.KeyValue
+}
+
+func (w *world) cursors() bucket {
+	w.Helper()
+	kv, err := w.js.KeyValue(w.Context(), bus.DefaultNames.Cursors)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return bucket{w, kv}
+}
+
+func (b bucket) drop(key string) {
+	b.Helper()
+	if err := b.kv.Delete(context.Background(), key); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b bucket) put(key, value string) {
+	b.Helper()
+	if _, err := b.kv.PutString(context.Background(), key, value); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// Each thing that a recruiter may do, and what the feed says of it.
+func TestStatusEventSaysWhatChanged(t *testing.T) {
+	t.Parallel()
+	type R = comeettest.Recruiter
+	agency := comeettest.Source{UID: "2A.1", Name: "One", Type: "Agency"}
+	tests := []struct {
+		name string
+		sw   comeettest.Switches
+		// before is done and told first.
+		before func(r R, uid string) error
+		do     func(r R, uid string) error
+		want   []events.Change // none means no event
+	}{
+		{name: "moved to a step", do: func(r R, uid string) error { return r.MoveToStep(uid, "Technical interview") }, want: []events.Change{events.ChangedSteps}},
+		{name: "in two steps at once", do: func(r R, uid string) error { return r.MoveToStep(uid, "Technical interview", "Offer call") }, want: []events.Change{events.ChangedSteps}},
+		{name: "step scheduled later", do: func(r R, uid string) error { return r.ScheduleStep(uid, time.Now().Add(time.Hour)) }, want: []events.Change{events.ChangedSteps}},
+		{name: "rejected", do: func(r R, uid string) error { return r.Reject(uid, "not a fit") }, want: []events.Change{events.ChangedStatus, events.ChangedSteps, events.ChangedDispositionReason}},
+		{name: "rejected in its step", sw: comeettest.Switches{KeepCurrentSteps: true}, do: func(r R, uid string) error { return r.Reject(uid, "") }, want: []events.Change{events.ChangedStatus}},
+		{name: "reopened", before: func(r R, uid string) error { return r.Reject(uid, "not a fit") }, do: func(r R, uid string) error { return r.Reopen(uid) }, want: []events.Change{events.ChangedStatus, events.ChangedSteps, events.ChangedDispositionReason}},
+		{name: "unknown status", do: func(r R, uid string) error { return r.SetStatus(uid, "Parked by legal") }, want: []events.Change{events.ChangedStatus, events.ChangedSteps}},
+		{name: "blank status", sw: comeettest.Switches{KeepCurrentSteps: true}, do: func(r R, uid string) error { return r.SetStatus(uid, "") }, want: []events.Change{events.ChangedStatus}},
+		{name: "prospect status", do: func(r R, uid string) error { return r.SetProspectStatus(uid, "Contacted") }, want: []events.Change{events.ChangedProspectStatus}},
+		{name: "another position", do: func(r R, uid string) error { return r.MoveToPosition(uid, "48.16A") }, want: []events.Change{events.ChangedPosition}},
+		{name: "another source", do: func(r R, uid string) error { return r.ChangeSource(uid, agency) }, want: []events.Change{events.ChangedSource}},
+		{name: "back to our source", before: func(r R, uid string) error { return r.ChangeSource(uid, agency) }, do: func(r R, uid string) error { return r.ChangeSource(uid, comeettest.AppSource) }, want: []events.Change{events.ChangedSource}},
+		{name: "deleted", do: func(r R, uid string) error { return r.Delete(uid) }, want: []events.Change{events.ChangedDeleted}},
+		{name: "pseudonymised", do: func(r R, uid string) error { return r.Pseudonymize(uid) }},
+		{name: "hidden", do: func(r R, uid string) error { return r.Hide(uid) }},
+		{name: "position unshared", do: func(r R, uid string) error { return r.UnsharePosition("87.405") }},
+		{name: "same status again", do: func(r R, uid string) error { return r.SetStatus(uid, "IN PROGRESS") }, sw: comeettest.Switches{KeepCurrentSteps: true}},
+		{
+			name: "source hidden and shown", before: func(r R, uid string) error { return r.ChangeSource(uid, agency) },
+			do: func(r R, uid string) error {
+				r.Deny(comeettest.ReadSource)
+				return r.Pseudonymize(uid) // an activity, so that it is listed
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, fakeWith(comeettest.WithSwitches(tt.sw)))
+			w.run(quick)
+			uid := w.follow(1)[0]
+			r := w.fake.Recruiter("default")
+			told := func() []*events.StatusChanged { return w.read().statuses("default")[uid] }
+			if tt.before != nil {
+				if err := tt.before(r, uid); err != nil {
+					t.Fatal(err)
+				}
+				w.eventuallyTrue(uid)
+			}
+			before := len(told())
+			if err := tt.do(r, uid); err != nil {
+				t.Fatal(err)
+			}
+			w.polled()
+			r.Grant(comeettest.ReadSource)
+			w.polled()
+			news := told()[before:]
+			if len(tt.want) == 0 {
+				if len(news) != 0 {
+					t.Errorf("told: %v, though nothing visible has changed", news[0].Changed)
+				}
+				return
+			}
+			if len(news) != 1 {
+				t.Fatalf("%d events, want one", len(news))
+			}
+			slices.Sort(tt.want)
+			slices.Sort(news[0].Changed)
+			if d := cmp.Diff(tt.want, news[0].Changed); d != "" {
+				t.Errorf("changed (-want +got): %s", d)
+			}
+			if news[0].CandidateID != "src-0" || news[0].Operation == "" || news[0].Sourced == nil || news[0].SeenAt.IsZero() {
+				t.Errorf("the event does not say whose it is: %+v", news[0])
+			}
+			w.eventuallyTrue(uid)
+			w.check()
+		})
+	}
+}
+
+// The first status may come late: the submission died after Comeet had the candidate. What happened meanwhile is not lost.
+func TestLateFirstStatusEndsInTheTruth(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := newProxy(t, w.NATSURL)
+	sprung := p.set("candidate.status.changed.", false)
+	first := w.spawn(func(c *child) { c.NATSURL = p.url() })
+	w.publish("e1", person(1))
+	select {
+	case <-sprung:
+	case <-time.After(20 * time.Second):
+		t.Fatal("no status was published")
+	}
+	first.kill()
+	uid := w.fake.Candidates("default")[0].UID
+	if err := w.fake.Recruiter("default").Reject(uid, "not a fit"); err != nil {
+		t.Fatal(err)
+	}
+	w.run(quick)
+	w.eventually("a status", func() bool { return len(w.read().statuses("default")) == 1 })
+	w.eventuallyTrue(uid)
+	w.inOrder(uid)
+	w.check()
+}

@@ -1,0 +1,191 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+const (
+	// sweepPause is the longest pause between two requests of a pass: what a pass remembers dies with its process, so it
+	// has to be over in hours.
+	sweepPause = 10 * time.Second
+	// sweepTries is how often a pass asks for the same thing before it gives up and begins anew.
+	sweepTries = 3
+)
+
+// swept is what is kept of the passes.
+type swept struct {
+	// Began is when the last complete pass began, by the bus's clock.
+	Began time.Time `json:"began"`
+	// Requests is how many it took; the next one paces itself by them.
+	Requests int `json:"requests"`
+}
+
+// sweep re-reads every followed candidate now and then, for what polls cannot see: changes that Comeet does not count as
+// activity (a source that becomes visible, a merge that no list tells of), and rows that were skipped while pages moved.
+//
+// Bound: every followed candidate is read at least once within SweepInterval. Passes begin SweepInterval / 2 apart and
+// pace themselves to be over in half of that, by what the last one took. They use the spare budget alone, so a pass takes
+// longer while Comeet is down or the budget is used up, and then the bound is the later by that. A crash leaves when the last
+// complete pass began; the pass under way begins anew.
+//
+// One thing stays unseen: a merged candidate that Comeet goes on listing as it was.
+func (a *account) sweep(ctx context.Context) error {
+	for {
+		wait, err := a.sweepIfDue(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			wait = min(a.cfg.SweepInterval/10, 10*time.Minute)
+			a.metrics.sweepsFailed.Inc()
+			a.log.Warn().Err(err).Dur("again_in", wait).Msg("sweep did not complete; it begins anew")
+		}
+		if !rest(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+// sweepIfDue makes a pass if it is time, and returns the time until the next one.
+func (a *account) sweepIfDue(ctx context.Context) (time.Duration, error) {
+	last, err := recall[swept](ctx, a, "sweep")
+	if err != nil {
+		return 0, err
+	}
+	now := a.bus.Now().UTC()
+	if last.Began.IsZero() {
+		// Whoever is followed by now was read by a submission or is about to be by the first poll.
+		last.Began = now
+		if err := a.keep(ctx, "sweep", last); err != nil {
+			return 0, err
+		}
+	}
+	if wait := last.Began.Add(a.cfg.SweepInterval / 2).Sub(now); wait > 0 {
+		return min(wait, a.cfg.SweepInterval/2), nil
+	}
+	p := &pass{account: a, began: now, pause: min(sweepPause, a.cfg.SweepInterval/4/time.Duration(max(last.Requests, 500)))}
+	if err := p.run(ctx); err != nil {
+		return 0, err
+	}
+	if err := a.keep(ctx, "sweep", swept{Began: now, Requests: p.requests}); err != nil {
+		return 0, err
+	}
+	a.metrics.sweepsCompleted.Inc()
+	a.metrics.lastSweep.SetToCurrentTime()
+	a.log.Info().Int("requests", p.requests).Dur("took", a.bus.Now().Sub(now)).Msg("sweep completed")
+	return max(0, now.Add(a.cfg.SweepInterval/2).Sub(a.bus.Now())), nil
+}
+
+// pass is one time through everything.
+type pass struct {
+	*account
+	began    time.Time
+	pause    time.Duration
+	requests int
+	// shown holds a hash of the uid of each candidate that the listing showed: 8 bytes each, for an account may have a
+	// million. A uid that hashes like another one's has its turn in the next pass, under another seed.
+	shown []uint64
+	seed  maphash.Seed
+}
+
+func (p *pass) run(ctx context.Context) error {
+	_, err := p.bus.First(ctx, p.cfg.Names.Events, p.followed())
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.seed = maphash.MakeSeed()
+	if err := p.list(ctx); err != nil {
+		return err
+	}
+	return p.lookAtTheRest(ctx)
+}
+
+// list reads all pages of all candidates.
+func (p *pass) list(ctx context.Context) error {
+	pages := comeet.ReadPages(maxPages, func(ctx context.Context, page string) (rows []comeet.Candidate, answer *comeet.Response, err error) {
+		err = p.ask(ctx, func() error {
+			rows, answer, err = p.comeet.ListCandidates(ctx, comeet.CandidateQuery{Limit: pageSize, Page: page}, comeet.WithPriority(comeet.Sweep))
+			return err
+		})
+		return rows, answer, err
+	})
+	for pages.Next(ctx) {
+		for i, rows := 0, pages.Items(); i < len(rows); i++ {
+			if err := p.observe(ctx, p.sightingOf(rows[i].UID, &rows[i], pages.Response())); err != nil {
+				return err
+			}
+			p.shown = append(p.shown, maphash.String(p.seed, rows[i].UID))
+		}
+	}
+	slices.Sort(p.shown)
+	p.shown = slices.Compact(p.shown)
+	return pages.Err()
+}
+
+// lookAtTheRest reads one by one the followed candidates that the listing did not show. It walks through the status events
+// that were there when the pass began: what was published since has been seen since.
+func (p *pass) lookAtTheRest(ctx context.Context) error {
+	for from := uint64(1); ; {
+		m, err := p.bus.Next(ctx, p.cfg.Names.Events, p.followed(), from)
+		if errors.Is(err, bus.ErrNotFound) || err == nil && m.Time.After(p.began) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		from = m.Seq + 1
+		uid, ok := events.UIDOfSubject(m.Subject)
+		if _, shown := slices.BinarySearch(p.shown, maphash.String(p.seed, uid)); !ok || shown {
+			continue
+		}
+		last, err := p.ledger.LastStatus(ctx, p.name, uid)
+		if err != nil {
+			return err
+		}
+		if st := last.Status(); last.Seq != m.Seq || st == nil || st.Deleted || st.Merged {
+			continue
+		}
+		if err := p.lookAt(ctx, uid, last.Seq); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *pass) lookAt(ctx context.Context, uid string, memory uint64) error {
+	var s sighting
+	var shown bool
+	err := p.ask(ctx, func() (err error) {
+		s, shown, err = p.look(ctx, uid, comeet.Sweep)
+		return err
+	})
+	if err != nil || !shown {
+		return err
+	}
+	s.after = memory
+	return p.observe(ctx, s)
+}
+
+// ask makes a request, and again if Comeet gave no usable answer, each after the pass's pause.
+func (p *pass) ask(ctx context.Context, request func() error) error {
+	for try := 1; ; try++ {
+		if !rest(ctx, p.pause) {
+			return ctx.Err()
+		}
+		p.requests++
+		err := request()
+		if kind := comeet.KindOf(err); try == sweepTries || kind != comeet.Unavailable && kind != comeet.Throttled {
+			return err
+		}
+	}
+}

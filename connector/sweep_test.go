@@ -1,0 +1,169 @@
+package connector_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
+	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// What no poll can see, the sweep tells within its interval.
+func TestSweepSeesWhatPollsCannot(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		sw   comeettest.Switches
+		do   func(w *world, r comeettest.Recruiter, uids []string) error
+		want events.Change
+	}{
+		{
+			name: "merged, and told nowhere",
+			do:   func(_ *world, r comeettest.Recruiter, uids []string) error { return r.Merge(uids[0], uids[1]) },
+			want: events.ChangedMerged,
+		},
+		{
+			name: "shown again after a change",
+			do: func(w *world, r comeettest.Recruiter, uids []string) error {
+				if err := r.Hide(uids[0]); err != nil {
+					return err
+				}
+				if err := r.Hire(uids[0]); err != nil {
+					return err
+				}
+				at := w.truth(uids[0]).TimeHiringProcessUpdated
+				w.eventually("the hire to leave every poll's span", func() bool { return time.Since(at) > 3*time.Second })
+				return r.Show(uids[0])
+			},
+			want: events.ChangedStatus,
+		},
+		{
+			name: "skipped by every listing",
+			sw:   comeettest.Switches{MaxPageSize: 1, SkipRows: 1},
+			do: func(_ *world, r comeettest.Recruiter, uids []string) error {
+				for _, uid := range uids {
+					if err := r.Withdraw(uid); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+			want: events.ChangedStatus,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, fakeWith(comeettest.WithSwitches(tt.sw)))
+			w.run(quick, sweeping, func(c *connector.Config) { c.PollOverlap = 100 * time.Millisecond })
+			uids := w.follow(4)
+			if err := tt.do(w, w.fake.Recruiter("default"), uids); err != nil {
+				t.Fatal(err)
+			}
+			for _, uid := range uids {
+				w.eventuallyTrue(uid)
+				w.inOrder(uid)
+			}
+			if st := w.last(uids[0]); !slices.Contains(st.Changed, tt.want) {
+				t.Errorf("changed %v, want %s", st.Changed, tt.want)
+			}
+			w.check()
+		})
+	}
+}
+
+// A sweep lists all pages and looks only at those whom no page shows; gone and hidden ones change nothing, and those that
+// ended are not asked for again.
+func TestSweepLooksOnlyAtWhomNoPageShows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{MaxPageSize: 3, Stubs: comeettest.StubsNever})))
+	w.run(quick, sweeping, func(c *connector.Config) { c.AdminAddr = "127.0.0.1:0" })
+	uids := w.follow(8)
+	r := w.fake.Recruiter("default")
+	hidden, merged, deleted := uids[0], uids[1], uids[2]
+	for _, err := range []error{r.Hide(hidden), r.Merge(merged, uids[7]), r.Delete(deleted)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.eventuallyTrue(merged)
+	w.eventuallyTrue(deleted)
+	told := len(w.read())
+	swept := func() (lists, looks int, others []string) {
+		for _, q := range w.fake.Requests() {
+			switch {
+			case q.Route == comeettest.ListCandidates && q.Query.Get("time_hiring_process_updated:after") == "" && q.Query.Get("limit") != "":
+				lists++
+			case q.Route == comeettest.RetrieveCandidate && strings.HasSuffix(q.Path, "/"+hidden):
+				looks++
+			case q.Route == comeettest.RetrieveCandidate:
+				others = append(others, q.Path)
+			}
+		}
+		return lists, looks, others
+	}
+	w.fake.ForgetRequests()
+	w.eventually("three passes", func() bool { lists, _, _ := swept(); return lists == 4 })
+	lists, looks, others := swept()
+	if looks < lists-2 || looks > lists || len(others) > 0 {
+		t.Errorf("%d passes, %d looks at the hidden candidate, looks at %v", lists, looks, others)
+	}
+	if n := len(w.read()); n != told {
+		t.Errorf("%d events about nothing", n-told)
+	}
+	w.check()
+}
+
+// A pass that fails begins anew; what a crash leaves is when the last complete one began.
+func TestSweepBeginsAnewAfterFailureAndCrash(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{MaxPageSize: 2})))
+	slow := func(c *connector.Config) {
+		c.PollInterval, c.PollOverlap, c.SweepInterval, c.AdminAddr = time.Hour, time.Millisecond, 3*time.Second, "127.0.0.1:0"
+	}
+	first := w.run(quick, sweeping)
+	uids := w.follow(6)
+	first.stop(w)
+	if err := w.fake.Recruiter("default").Merge(uids[5], uids[0]); err != nil {
+		t.Fatal(err)
+	}
+	// Every page but the first is refused as one whose life is over.
+	var refuse func()
+	refused := make(chan struct{})
+	failures := 0
+	refuse = func() {
+		w.fake.Control(comeettest.ListCandidates, func(q comeettest.Request) (comeettest.Fault, bool) {
+			if q.Query.Get("limit") != "" || failures == 2 {
+				return comeettest.Fault{}, false
+			}
+			if failures++; failures == 2 {
+				close(refused)
+			} else {
+				refuse()
+			}
+			return comeettest.APIError(400, "invalid_request"), true
+		})
+	}
+	refuse()
+	second := w.run(slow)
+	select {
+	case <-refused:
+	case <-time.After(20 * time.Second):
+		t.Fatal("no pass was begun")
+	}
+	w.eventually("a pass that fails to be counted", func() bool {
+		return strings.Contains(metrics(t, second), `comeet_connector_sweeps_total{account="default",result="failed"} `) &&
+			!strings.Contains(metrics(t, second), `comeet_connector_sweeps_total{account="default",result="failed"} 0`)
+	})
+	second.stop(w)
+	third := w.run(slow)
+	w.eventuallyTrue(uids[5])
+	w.eventually("a complete pass to be counted", func() bool {
+		return !strings.Contains(metrics(t, third), `comeet_connector_sweeps_total{account="default",result="completed"} 0`) &&
+			!strings.Contains(metrics(t, third), `comeet_connector_last_sweep_timestamp_seconds{account="default"} 0`)
+	})
+	w.check()
+}
