@@ -39,7 +39,9 @@ type account struct {
 	room   *room
 	posts  posts
 	inHand inHand
-	ours   ownSource
+	// progress is noted at each delivery.
+	progress progress
+	ours     ownSource
 	// work ends when the connector gives up waiting for what is in hand.
 	work context.Context
 }
@@ -74,6 +76,7 @@ func (a *account) run(ctx context.Context) error {
 	g.Go(func() error { return a.sweep(ctx) })
 	g.Go(func() error { return a.take(ctx) })
 	g.Go(func() error { return a.endExpired(ctx) })
+	g.Go(func() error { return a.watch(ctx) })
 	g.Go(func() error { return a.inHand.run(ctx, a.cfg.lease()/3) })
 	return g.Wait()
 }

@@ -38,9 +38,12 @@ type Connector struct {
 	// clients holds each served account's client by name, for the figures.
 	clients   sync.Map
 	downloads *http.Client
-	admin     *admin.Server
-	room      *room
-	ready     chan struct{}
+	pauses    *pauses
+	// troubles say which accounts of ours can't be served, and why.
+	troubles troubles
+	admin    *admin.Server
+	room     *room
+	ready    chan struct{}
 
 	// phase says in words why the connector can't make progress; nil means that it can.
 	phase atomic.Pointer[string]
@@ -119,7 +122,10 @@ func (c *Connector) Health() error {
 	if c.room.isFull() {
 		return errors.New("the events stream is full: raise its max_bytes")
 	}
-	return nil
+	if err := c.room.silent(); err != nil {
+		return err
+	}
+	return c.troubles.err()
 }
 
 func (c *Connector) enter(phase string) { c.phase.Store(&phase) }
@@ -156,12 +162,18 @@ func (c *Connector) serve(ctx context.Context) error {
 	if err != nil {
 		return ended(ctx, err)
 	}
+	c.room.heard.Store(int64(time.Since(processBegan)))
 	c.room.look(st)
 	bucket, err := b.Bucket(ctx, c.cfg.Names.Members)
 	if err != nil {
 		return ended(ctx, err)
 	}
 	members := newMembership(bucket, c.cfg.Replica, c.cfg.MemberTTL)
+	held, err := b.Bucket(ctx, c.cfg.Names.Accounts)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	c.pauses = newPauses(held, c.log)
 
 	// work outlives ctx by DrainTimeout, so that what is in hand can come to its end.
 	work, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -175,6 +187,7 @@ func (c *Connector) serve(ctx context.Context) error {
 
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.room.run(ctx, b, c.cfg.Names.Events) })
+	wg.Go(func() { c.pauses.run(ctx) })
 	wg.Go(func() { members.run(ctx, func(err error) { c.log.Warn().Err(err).Msg("membership is uncertain") }) })
 	for _, a := range c.cfg.Accounts {
 		wg.Go(func() { c.supervise(ctx, work, b, members, a) })
@@ -216,6 +229,11 @@ func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *me
 		}()
 		log.Info().Msg("serving the account")
 		err := c.runAccount(mine, work, b, log, cfg)
+		if ctx.Err() == nil && mine.Err() == nil {
+			c.troubles.set(cfg.Name, err)
+		} else {
+			c.troubles.set(cfg.Name, nil)
+		}
 		lost := mine.Err() != nil
 		lose()
 		<-watching
@@ -251,6 +269,7 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 		return err
 	}
 	c.clients.Store(cfg.Name, client)
+	c.pauses.admit(ctx, cfg.Name, client.Gate())
 	a := &account{
 		name: cfg.Name, log: log, metrics: c.metrics.of(cfg.Name), bus: b, ledger: ledger.New(b, c.cfg.Names.Events),
 		cfg:    accountConfig{Config: c.cfg, Account: cfg, Workers: cfg.Workers, PollInterval: cfg.PollInterval, RateLimit: cfg.RateLimit},
@@ -283,6 +302,9 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	if a.objects, err = b.Objects(ctx, c.cfg.Names.Files); err != nil {
 		return err
 	}
+	// From here on it is served. What was wrong before is forgotten when it has been so for a while.
+	served := time.AfterFunc(watchPause, func() { c.troubles.set(cfg.Name, nil) })
+	defer served.Stop()
 	return a.run(ctx)
 }
 

@@ -25,6 +25,8 @@ type metrics struct {
 	byState    *prometheus.GaugeVec
 	requests   *prometheus.CounterVec
 	took       *prometheus.HistogramVec
+	waiting    *prometheus.GaugeVec
+	held       *prometheus.GaugeVec
 }
 
 func newMetrics() *metrics {
@@ -46,13 +48,15 @@ func newMetrics() *metrics {
 		sweeps:     counter("sweeps_total", "Passes of the slow sweep over all candidates, by whether they completed.", "result"),
 		lastSweep:  gauge("last_sweep_timestamp_seconds", "When the last pass of the sweep completed."),
 		byState:    gauge("positions", "Known positions by state.", "state"),
+		waiting:    gauge("events_waiting", "Sourced events that were not delivered yet."),
+		held:       gauge("events_in_hand", "Sourced events that are delivered and have no outcome yet."),
 		requests:   counter("comeet_requests_total", "Requests to Comeet by operation and what their answer meant.", "operation", "answer"),
 	}
 	m.took = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "comeet_connector_comeet_request_seconds", Help: "How long requests to Comeet took.",
 		Buckets: []float64{.01, .03, .1, .3, 1, 3, 10, 30},
 	}, []string{"account", "operation"})
-	m.registry.MustRegister(m.took, m.outcomes, m.failures, m.statuses, m.unfinished, m.overtaken, m.polls, m.lastPoll, m.sweeps, m.lastSweep, m.byState, m.requests,
+	m.registry.MustRegister(m.took, m.waiting, m.held, m.outcomes, m.failures, m.statuses, m.unfinished, m.overtaken, m.polls, m.lastPoll, m.sweeps, m.lastSweep, m.byState, m.requests,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -65,6 +69,7 @@ type accountMetrics struct {
 	overtaken                   prometheus.Counter
 	pollsCompleted, pollsFailed prometheus.Counter
 	lastPoll                    prometheus.Gauge
+	waiting, held               prometheus.Gauge
 	sweepsCompleted             prometheus.Counter
 	sweepsFailed                prometheus.Counter
 	lastSweep                   prometheus.Gauge

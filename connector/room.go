@@ -2,7 +2,9 @@ package connector
 
 import (
 	"context"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -13,9 +15,14 @@ import (
 // roomPause is the time between two looks at how full the events stream is.
 const roomPause = 2 * time.Second
 
+// silentAfter is how long the bus may leave such a look unanswered before the connector calls itself not ready.
+const silentAfter = 15 * time.Second
+
 // room keeps new claims out while the events stream is 95 % full, so that an outcome always fits.
 type room struct {
 	log zerolog.Logger
+	// heard is when the bus last answered, as a time since the beginning of the process.
+	heard atomic.Int64
 
 	mu   sync.Mutex // guards full and turn
 	full bool
@@ -78,11 +85,20 @@ func (r *room) look(st bus.StreamState) {
 	}
 }
 
+// silent says that the bus has not answered for a while, although it may look connected.
+func (r *room) silent() error {
+	if since := time.Since(processBegan) - time.Duration(r.heard.Load()); since > silentAfter {
+		return fmt.Errorf("the bus has not answered for %s", since.Truncate(time.Second))
+	}
+	return nil
+}
+
 // run watches the stream until ctx ends. It also keeps the bus's idea of the server's clock fresh.
 func (r *room) run(ctx context.Context, b *bus.Bus, stream string) error {
 	for {
 		st, err := b.StreamState(ctx, stream, "")
 		if err == nil {
+			r.heard.Store(int64(time.Since(processBegan)))
 			r.look(st)
 		} else if ctx.Err() == nil {
 			r.log.Error().Err(err).Msg("could not look at the events stream")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -371,9 +372,11 @@ func TestOutageBlamesNobody(t *testing.T) {
 			for n := range c.events {
 				w.publish(fmt.Sprint("e", n), person(n))
 			}
-			// Twice the rest: in the scale of the defaults ten seconds.
-			over := time.After(time.Second)
-			<-over
+			// Two rests, in the scale of the defaults ten seconds; refused connections reach nobody who could count them.
+			before := w.fake.Counts().ByRoute[comeettest.CreateCandidate]
+			w.eventually("the outage to be noticed", func() bool {
+				return w.fake.Counts().ByRoute[comeettest.CreateCandidate] >= before+2 || strings.Contains(w.logs.String(), "breaker open")
+			})
 			w.fake.RecoverOf(c.scope)
 			for id, es := range w.settled().outcomes() {
 				if _, ok := es[0].Data.(*events.Accepted); !ok {

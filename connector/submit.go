@@ -50,6 +50,7 @@ func (e errLater) Error() string { return e.why }
 func (a *account) handle(intake context.Context, m *bus.Msg, permit *comeet.Permit) {
 	s := &submission{account: a, intake: intake, work: a.work, permit: permit}
 	defer func() { s.permit.Release() }()
+	a.progress.note()
 	a.inHand.add(m)
 	defer a.inHand.remove(m)
 

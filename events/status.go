@@ -6,16 +6,16 @@ import "time"
 type Change string
 
 const (
-	ChangedFirstSeen         Change = "first_seen" // nothing was published of this candidate before
-	ChangedStatus            Change = "status"
-	ChangedSteps             Change = "steps" // current or completed ones
-	ChangedProspectStatus    Change = "prospect_status"
-	ChangedPosition          Change = "position"
-	ChangedSource            Change = "source"
-	ChangedDispositionReason Change = "disposition_reason"
-	ChangedPerson            Change = "person" // Comeet's uid of the person
-	ChangedDeleted           Change = "deleted"
-	ChangedMerged            Change = "merged"
+	ChangedFirstSeen         Change = "first_seen"         // nothing was published of this candidate before
+	ChangedStatus            Change = "status"             // Comeet's status
+	ChangedSteps             Change = "steps"              // current or completed ones
+	ChangedProspectStatus    Change = "prospect_status"    // the sourcing side's status
+	ChangedPosition          Change = "position"           // moved to another position
+	ChangedSource            Change = "source"             // credited to another source
+	ChangedDispositionReason Change = "disposition_reason" // why the process ended
+	ChangedPerson            Change = "person"             // Comeet's uid of the person
+	ChangedDeleted           Change = "deleted"            // deleted, or there again
+	ChangedMerged            Change = "merged"             // merged into another candidate
 )
 
 // StatusChanged is the data of candidate.status.changed: the visible state of a candidate differs from the last one

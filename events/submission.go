@@ -15,10 +15,10 @@ const (
 type MatchedBy string
 
 const (
-	MatchedByUID      MatchedBy = "uid"
-	MatchedByCustomID MatchedBy = "custom_id"
-	MatchedByName     MatchedBy = "name"
-	MatchedByFallback MatchedBy = "fallback" // the account's fallback position
+	MatchedByUID      MatchedBy = "uid"       // Comeet's uid
+	MatchedByCustomID MatchedBy = "custom_id" // the customer's own id
+	MatchedByName     MatchedBy = "name"      // name, with department and location if given
+	MatchedByFallback MatchedBy = "fallback"  // the account's fallback position
 )
 
 // Outcome tells how it came that Comeet has the candidate. Readers must expect more.

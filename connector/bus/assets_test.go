@@ -105,15 +105,17 @@ func TestEnsureContradictions(t *testing.T) {
 		change func(*config)
 		want   string
 	}{
-		"work queue":               {n.Sourced, func(c *config) { c.Retention = jetstream.WorkQueuePolicy }, "retention must be limits"},
-		"sourced in memory":        {n.Sourced, func(c *config) { c.Storage = jetstream.MemoryStorage }, "storage must be file"},
-		"sourced unconfirmed":      {n.Sourced, func(c *config) { c.NoAck = true }, "no_ack must be off"},
-		"sourced early acks":       {n.Sourced, func(c *config) { c.PersistMode = jetstream.AsyncPersistMode }, "persist_mode"},
-		"sourced only bare":        {n.Sourced, func(c *config) { c.Subjects = []string{"candidate.sourced"} }, "subjects must cover"},
-		"sourced discards old":     {n.Sourced, func(c *config) { c.Discard, c.MaxBytes = jetstream.DiscardOld, 1<<20 }, "discard must be new"},
-		"sourced few per subject":  {n.Sourced, func(c *config) { c.MaxMsgsPerSubject = 5 }, "max_msgs_per_subject"},
-		"sourced rolls up":         {n.Sourced, func(c *config) { c.AllowRollup = true }, "allow_rollup_hdrs must be off"},
-		"sourced transformed":      {n.Sourced, func(c *config) { c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "candidate.sourced.*", Destination: "x.{{wildcard(1)}}"} }, "subject transform"},
+		"work queue":              {n.Sourced, func(c *config) { c.Retention = jetstream.WorkQueuePolicy }, "retention must be limits"},
+		"sourced in memory":       {n.Sourced, func(c *config) { c.Storage = jetstream.MemoryStorage }, "storage must be file"},
+		"sourced unconfirmed":     {n.Sourced, func(c *config) { c.NoAck = true }, "no_ack must be off"},
+		"sourced early acks":      {n.Sourced, func(c *config) { c.PersistMode = jetstream.AsyncPersistMode }, "persist_mode"},
+		"sourced only bare":       {n.Sourced, func(c *config) { c.Subjects = []string{"candidate.sourced"} }, "subjects must cover"},
+		"sourced discards old":    {n.Sourced, func(c *config) { c.Discard, c.MaxBytes = jetstream.DiscardOld, 1<<20 }, "discard must be new"},
+		"sourced few per subject": {n.Sourced, func(c *config) { c.MaxMsgsPerSubject = 5 }, "max_msgs_per_subject"},
+		"sourced rolls up":        {n.Sourced, func(c *config) { c.AllowRollup = true }, "allow_rollup_hdrs must be off"},
+		"sourced transformed": {n.Sourced, func(c *config) {
+			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "candidate.sourced.*", Destination: "x.{{wildcard(1)}}"}
+		}, "subject transform"},
 		"events without bound":     {n.Events, func(c *config) { c.MaxBytes = -1 }, "max_bytes must be set"},
 		"events forget":            {n.Events, func(c *config) { c.Discard = jetstream.DiscardOld }, "discard must be new"},
 		"events age":               {n.Events, func(c *config) { c.MaxAge = time.Hour }, "max_age must be 0"},

@@ -89,7 +89,7 @@ type Bus struct {
 	notify func(ConnEvent)
 	// offset is the server's clock minus ours, in nanoseconds.
 	offset atomic.Int64
-	// line holds a context that ends when the connection is restored or closed: what was asked before gets no answer.
+	// line holds a context that ends when the connection breaks, comes back or is closed: what was asked before gets no answer.
 	line atomic.Pointer[line]
 	// denied holds the server's last complaint about a missing permission.
 	denied atomic.Pointer[denial]
@@ -97,7 +97,7 @@ type Bus struct {
 	streams sync.Map
 }
 
-// line is one connection's life.
+// line is the time between two changes of the connection.
 type line struct {
 	ctx context.Context
 	end context.CancelFunc
@@ -132,7 +132,10 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 		nats.Timeout(attemptTimeout),
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { notify(ConnEvent{State: "disconnected", Err: err}) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.line.Swap(newLine()).end()
+			notify(ConnEvent{State: "disconnected", Err: err})
+		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { notify(ConnEvent{State: "disconnected", Err: err}) }),
 		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectHandler(func(nc *nats.Conn) {

@@ -140,7 +140,7 @@ func TestReconnectOutlivesRefusals(t *testing.T) {
 	if err := s.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	news.await(t, "disconnected", "authorization")
+	news.await(t, "error", "authorization violation")
 	password = "right"
 	if err := s.Restart(); err != nil {
 		t.Fatal(err)

@@ -63,7 +63,7 @@ func (b *Bus) Consumer(ctx context.Context, spec ConsumerSpec) (*Consumer, error
 const fetchHeartbeat = 2 * time.Second
 
 // Fetch asks for up to n messages and calls handle for each as it arrives, in order; handle must not block. It returns
-// nil when n have come, the pull has expired (30 s) or the connection was restored or a server stopped, for which pulls are
+// nil when n have come, the pull has expired (30 s), or the connection broke or a server stopped, for which pulls are
 // forgotten: ask again. While there is no connection it waits. ErrGone if stream or consumer was deleted; the cause if ctx
 // ended; else what went wrong with this pull. Messages that were on their way when ctx ended come again after AckWait.
 func (c *Consumer) Fetch(ctx context.Context, n int, handle func(*Msg)) error {
@@ -83,7 +83,7 @@ func (c *Consumer) Fetch(ctx context.Context, n int, handle func(*Msg)) error {
 		return fmt.Errorf("fetch from consumer %s: %w", c.spec.Durable, verdict)
 	}
 	msgs := batch.Messages()
-	restored := now.ctx.Done()
+	changed := now.ctx.Done()
 	for open := true; open; {
 		var m jetstream.Msg
 		select {
@@ -91,11 +91,11 @@ func (c *Consumer) Fetch(ctx context.Context, n int, handle func(*Msg)) error {
 			if open {
 				handle(&Msg{m: m})
 			}
-		case <-restored:
-			restored = nil
-			if c.bus.nc.Stats().Reconnects == reconnects && !c.bus.nc.IsClosed() {
+		case <-changed:
+			changed = nil
+			if c.bus.nc.IsConnected() && c.bus.nc.Stats().Reconnects == reconnects {
 				// News of the reconnect that came before this pull.
-				restored = c.bus.line.Load().ctx.Done()
+				changed = c.bus.line.Load().ctx.Done()
 				continue
 			}
 			cancel()
@@ -177,9 +177,14 @@ type Msg struct {
 	m jetstream.Msg
 }
 
-func (m *Msg) Subject() string             { return m.m.Subject() }
+// Subject is where the message was published.
+func (m *Msg) Subject() string { return m.m.Subject() }
+
+// Header holds the message's headers as they came; names keep the publisher's case.
 func (m *Msg) Header() map[string][]string { return m.m.Headers() }
-func (m *Msg) Data() []byte                { return m.m.Data() }
+
+// Data is the message's body.
+func (m *Msg) Data() []byte { return m.m.Data() }
 
 // Place says where the message is stored and since when, by the server's clock.
 func (m *Msg) Place() (seq uint64, stored time.Time, err error) {

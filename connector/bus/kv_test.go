@@ -219,10 +219,10 @@ func TestWatchLearnsWhatItMissed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := newProxy(t, s.Addr().String())
-	see, _ := watched(t, bucket(t, connect(t, p.url(), nil), bus.DefaultNames.Members))
+	p := proxy(t, s)
+	see, _ := watched(t, bucket(t, connect(t, p.URL(), nil), bus.DefaultNames.Members))
 	see("dies", "lives")
-	p.deaf.Store(true)
+	p.Mute(true)
 	stream, err := library(t, s.ClientURL()).Stream(ctx, "KV_"+bus.DefaultNames.Members)
 	if err != nil {
 		t.Fatal(err)
@@ -231,7 +231,7 @@ func TestWatchLearnsWhatItMissed(t *testing.T) {
 		_, err := stream.GetLastMsgForSubject(ctx, "$KV."+bus.DefaultNames.Members+".dies")
 		return errors.Is(err, jetstream.ErrMsgNotFound)
 	})
-	p.deaf.Store(false)
-	p.cut()
+	p.Mute(false)
+	p.Cut()
 	see("lives")
 }

@@ -280,11 +280,11 @@ func TestPublishThroughRestarts(t *testing.T) {
 func TestPublishLostAnswer(t *testing.T) {
 	t.Parallel()
 	s, _ := ready(t, bustest.Options{})
-	p := newProxy(t, s.Addr().String())
-	b := connect(t, p.url(), nil)
+	p := proxy(t, s)
+	b := connect(t, p.URL(), nil)
 	ctx := soon(t)
 	w := claimOf("op")
-	p.deaf.Store(true)
+	p.Mute(true)
 	done := make(chan error, 1)
 	go func() { _, err := b.Publish(ctx, w); done <- err }()
 	other := connect(t, s.ClientURL(), nil)
@@ -292,8 +292,8 @@ func TestPublishLostAnswer(t *testing.T) {
 		_, err := other.Last(ctx, bus.DefaultNames.Events, w.Subject)
 		return err == nil
 	})
-	p.deaf.Store(false)
-	p.cut()
+	p.Mute(false)
+	p.Cut()
 	if err := <-done; !errors.Is(err, bus.ErrConflict) {
 		t.Fatalf("got %v, want ErrConflict", err)
 	}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/connector"
+)
+
+// accountsCommand holds accounts back and lets them go on, whichever replica serves them.
+type accountsCommand struct {
+	Paused pausedCommand `cmd:"" help:"List the accounts that operators have paused."`
+	Pause  pauseCommand  `cmd:"" help:"Fetch and send nothing for an account until it is resumed. Nothing is lost."`
+	Resume resumeCommand `cmd:"" help:"End a pause."`
+}
+
+type pausedCommand struct{}
+
+// Run lists the pauses.
+func (pausedCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
+	cfg, err := s.busConfig()
+	if err != nil {
+		return err
+	}
+	held, err := connector.Pauses(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ACCOUNT\tSINCE\tREASON")
+	for _, p := range held {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", p.Account, p.Since.Format(time.RFC3339), p.Reason)
+	}
+	return w.Flush()
+}
+
+type pauseCommand struct {
+	Account string `arg:"" help:"The account's name."`
+	Reason  string `help:"Why, for whoever looks next." required:""`
+}
+
+// Run pauses.
+func (c pauseCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
+	cfg, err := s.busConfig()
+	if err != nil {
+		return err
+	}
+	if err := connector.PauseAccount(ctx, cfg, c.Account, c.Reason); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "account %s is paused\n", c.Account)
+	return err
+}
+
+type resumeCommand struct {
+	Account string `arg:"" help:"The account's name."`
+}
+
+// Run resumes.
+func (c resumeCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
+	cfg, err := s.busConfig()
+	if err != nil {
+		return err
+	}
+	if err := connector.ResumeAccount(ctx, cfg, c.Account); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "account %s goes on\n", c.Account)
+	return err
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+type runCommand struct{}
+
+// Run serves until the context ends.
+func (runCommand) Run(ctx context.Context, s *settings) error {
+	cfg, err := s.connectorConfig()
+	if err != nil {
+		return err
+	}
+	c, err := connector.New(cfg)
+	if err != nil {
+		return err
+	}
+	return c.Run(ctx)
+}
+
+type setupCommand struct {
+	Apply bool `help:"Create what is missing on the bus and check the rest, instead of printing."`
+}
+
+// Run prints or applies the layout. It needs no account.
+func (c setupCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
+	cfg, err := s.busConfig()
+	if err != nil {
+		return err
+	}
+	if c.Apply {
+		if err := connector.Setup(ctx, cfg); err != nil {
+			return err
+		}
+		fmt.Fprintln(out, "everything that the connector needs is on the bus")
+		return nil
+	}
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(connector.Plan(cfg))
+}
+
+type answersCommand struct{}
+
+// Run prints the classifier's table.
+func (answersCommand) Run(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ANSWER\tFROM\tEVENT\tBREAKER\tCLAIM")
+	for _, a := range comeet.Answers() {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.Result, a.From, a.Event, a.Breaker, a.Claim)
+	}
+	return w.Flush()
+}
+
+type schemaCommand struct {
+	Type string `arg:"" optional:"" help:"Event type, e.g. candidate.sourced; none lists them."`
+}
+
+// Run prints one schema, or the event types.
+func (c schemaCommand) Run(out io.Writer) error {
+	if c.Type == "" {
+		_, err := fmt.Fprintln(out, strings.Join(events.Types(), "\n"))
+		return err
+	}
+	schema, ok := events.Schema(c.Type)
+	if !ok {
+		return fmt.Errorf("unknown event type %q; one of: %s", c.Type, strings.Join(events.Types(), ", "))
+	}
+	_, err := out.Write(schema)
+	return err
+}
+
+type versionCommand struct{}
+
+// Run prints what the build knows of itself.
+func (versionCommand) Run(out io.Writer) error {
+	version, revision := "(devel)", ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if info.Main.Version != "" {
+			version = info.Main.Version
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = " " + s.Value
+			}
+		}
+	}
+	_, err := fmt.Fprintf(out, "comeet-connector %s%s\n", version, revision)
+	return err
+}

@@ -1,0 +1,87 @@
+package bustest
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// Proxy stands between clients and a server. It can swallow what the server says, so that writes are stored and their
+// acknowledgements lost, and break connections.
+type Proxy struct {
+	l    net.Listener
+	mute atomic.Bool
+	wg   sync.WaitGroup
+
+	mu    sync.Mutex // guards conns
+	conns []net.Conn
+}
+
+// NewProxy listens for clients of the server at an address, `host:port`.
+func NewProxy(server string) (*Proxy, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{l: l}
+	p.wg.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.join(client, server)
+		}
+	})
+	return p, nil
+}
+
+func (p *Proxy) join(client net.Conn, server string) {
+	up, err := net.Dial("tcp", server)
+	if err != nil {
+		client.Close()
+		return
+	}
+	p.mu.Lock()
+	p.conns = append(p.conns, client, up)
+	p.mu.Unlock()
+	p.wg.Go(func() { _, _ = io.Copy(up, client); up.Close() })
+	p.wg.Go(func() { _, _ = io.Copy(answers{p, client}, up); client.Close() })
+}
+
+// URL is where clients connect.
+func (p *Proxy) URL() string { return "nats://" + p.l.Addr().String() }
+
+// Mute swallows what the server says, or no longer does. What was swallowed is lost: Cut before the client is to understand again.
+func (p *Proxy) Mute(on bool) { p.mute.Store(on) }
+
+// Cut breaks every connection; clients may connect anew.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		c.Close()
+	}
+	p.conns = nil
+}
+
+// Close ends the proxy and waits until it has ended.
+func (p *Proxy) Close() {
+	p.l.Close()
+	p.Cut()
+	p.wg.Wait()
+}
+
+// answers is the way back to a client.
+type answers struct {
+	p      *Proxy
+	client net.Conn
+}
+
+func (a answers) Write(b []byte) (int, error) {
+	if a.p.mute.Load() {
+		return len(b), nil
+	}
+	return a.client.Write(b)
+}

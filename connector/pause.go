@@ -1,0 +1,184 @@
+package connector
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+)
+
+// An operator's pause is a key in the accounts bucket, so that it holds whichever replica serves the account, over restarts, and
+// until somebody takes it back.
+
+// Pause is why an account is held.
+type Pause struct {
+	// Account is its name.
+	Account string `json:"-"`
+	// Reason is the operator's text.
+	Reason string `json:"reason"`
+	// Since is when it was paused, by the operator's clock.
+	Since time.Time `json:"since"`
+}
+
+const pausedKey = "paused."
+
+// pauses are the pauses in force, and the gates that have to know.
+type pauses struct {
+	bucket *bus.Bucket
+	log    zerolog.Logger
+	// read is closed when the pauses in force are known for the first time; nothing is served before.
+	read chan struct{}
+	once sync.Once
+
+	mu    sync.Mutex // guards what follows
+	known map[string]string
+	gates map[string]*comeet.Gate
+}
+
+func newPauses(bucket *bus.Bucket, log zerolog.Logger) *pauses {
+	return &pauses{bucket: bucket, log: log, read: make(chan struct{}), known: map[string]string{}, gates: map[string]*comeet.Gate{}}
+}
+
+// admit applies a pause that is in force to the gate of an account that begins to be served.
+func (p *pauses) admit(ctx context.Context, account string, g *comeet.Gate) {
+	select {
+	case <-p.read:
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gates[account] = g
+	if reason, paused := p.known[account]; paused {
+		g.Pause(reason)
+	}
+}
+
+// run follows the bucket until ctx ends.
+func (p *pauses) run(ctx context.Context) {
+	for {
+		seen := make(chan map[string]struct{}, 1)
+		watch, cancel := context.WithCancel(ctx)
+		var applying sync.WaitGroup
+		applying.Go(func() {
+			for {
+				select {
+				case keys := <-seen:
+					p.apply(watch, keys)
+				case <-watch.Done():
+					return
+				}
+			}
+		})
+		err := p.bucket.Watch(watch, func(keys map[string]struct{}) {
+			select {
+			case <-seen:
+			default:
+			}
+			seen <- maps.Clone(keys)
+		})
+		cancel()
+		applying.Wait()
+		if ctx.Err() != nil {
+			return
+		}
+		p.log.Warn().Err(err).Msg("cannot follow which accounts are paused; trying again")
+		if !rest(ctx, time.Second) {
+			return
+		}
+	}
+}
+
+func (p *pauses) apply(ctx context.Context, keys map[string]struct{}) {
+	now := map[string]string{}
+	for key := range keys {
+		account, ok := strings.CutPrefix(key, pausedKey)
+		if !ok {
+			continue
+		}
+		now[account] = "paused"
+		if raw, _, err := p.bucket.Get(ctx, key); err == nil {
+			var reason Pause
+			if json.Unmarshal(raw, &reason) == nil {
+				now[account] = reason.Reason
+			}
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for account, g := range p.gates {
+		reason, paused := now[account]
+		if _, before := p.known[account]; paused {
+			g.Pause(reason)
+		} else if before {
+			g.Resume()
+		}
+	}
+	p.known = now
+	p.once.Do(func() { close(p.read) })
+}
+
+// PauseAccount holds an account until ResumeAccount: nothing is fetched or sent for it, and nothing is lost.
+func PauseAccount(ctx context.Context, cfg Config, account, reason string) error {
+	if !accountName.MatchString(account) {
+		return fmt.Errorf("account name %q: must match %s", account, accountName)
+	}
+	return withAccounts(ctx, cfg, func(b *bus.Bucket) error {
+		raw, err := json.Marshal(Pause{Reason: reason, Since: time.Now().UTC().Truncate(time.Second)})
+		if err != nil {
+			return err
+		}
+		return b.Put(ctx, pausedKey+account, raw)
+	})
+}
+
+// ResumeAccount ends a pause. It is no error if there is none.
+func ResumeAccount(ctx context.Context, cfg Config, account string) error {
+	return withAccounts(ctx, cfg, func(b *bus.Bucket) error { return b.Delete(ctx, pausedKey+account) })
+}
+
+// Pauses lists the accounts that are paused, by name.
+func Pauses(ctx context.Context, cfg Config) ([]Pause, error) {
+	var out []Pause
+	err := withAccounts(ctx, cfg, func(b *bus.Bucket) error {
+		all, err := b.All(ctx, strings.TrimSuffix(pausedKey, "."))
+		if err != nil {
+			return err
+		}
+		for _, key := range slices.Sorted(maps.Keys(all)) {
+			p := Pause{Account: strings.TrimPrefix(key, pausedKey)}
+			if err := json.Unmarshal(all[key], &p); err != nil {
+				p.Reason = "unreadable"
+			}
+			out = append(out, p)
+		}
+		return nil
+	})
+	return out, err
+}
+
+func withAccounts(ctx context.Context, cfg Config, do func(*bus.Bucket) error) error {
+	cfg = cfg.WithDefaults()
+	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, Creds: cfg.NATSCreds, Server: cfg.NATSServer, Name: "comeet-connector accounts", OnEvent: tellBus(cfg.Log)})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	bucket, err := b.Bucket(ctx, cfg.Names.Accounts)
+	if errors.Is(err, bus.ErrGone) {
+		return fmt.Errorf("%w: run the connector or setup --apply first", err)
+	}
+	if err != nil {
+		return err
+	}
+	return do(bucket)
+}

@@ -1,0 +1,37 @@
+package connector_test
+
+import (
+	"testing"
+
+	"github.com/comeet-connector/comeet-connector/connector"
+)
+
+// An operator pauses one account: its events wait, also over a restart, the other account's do not; nothing is lost.
+func TestPausedAccountWaitsAndOthersDoNot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, accounts("acme", "default"))
+	ctx, cfg := t.Context(), connector.Config{NATSURL: w.NATSURL}
+	if err := connector.PauseAccount(ctx, cfg, "acme", "contract under review"); err != nil {
+		t.Fatal(err)
+	}
+	first := w.run()
+	w.publishTo("acme", source, "held", person(1))
+	w.publish("free", person(2))
+	w.outcome("free")
+	first.stop(w)
+	w.run()
+	w.publish("free too", person(3))
+	w.outcome("free too")
+	if n := len(w.fake.Candidates("acme")); n != 0 {
+		t.Fatalf("%d candidates of the paused account", n)
+	}
+	held, err := connector.Pauses(ctx, cfg)
+	if err != nil || len(held) != 1 || held[0].Account != "acme" || held[0].Reason != "contract under review" {
+		t.Fatalf("pauses %+v, %v", held, err)
+	}
+	if err := connector.ResumeAccount(ctx, cfg, "acme"); err != nil {
+		t.Fatal(err)
+	}
+	w.outcome("held")
+	w.check()
+}
