@@ -106,29 +106,33 @@ func (a *account) now() time.Time { return a.bus.Now().UTC().Truncate(time.Milli
 // inHand keeps the deliveries in hand alive: each gets another AckWait while it is worked on, however long Comeet takes.
 type inHand struct {
 	mu   sync.Mutex // guards msgs
-	msgs map[*bus.Msg]struct{}
+	msgs map[uint64]*bus.Msg
 }
 
-func (h *inHand) add(m *bus.Msg) {
+// add reports whether the event, by its sequence, was not in hand yet. A server that lost a sign of life delivers an event
+// once more; the later delivery is the one to keep alive, and the earlier one goes on working.
+func (h *inHand) add(seq uint64, m *bus.Msg) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.msgs == nil {
-		h.msgs = make(map[*bus.Msg]struct{})
+		h.msgs = make(map[uint64]*bus.Msg)
 	}
-	h.msgs[m] = struct{}{}
+	_, again := h.msgs[seq]
+	h.msgs[seq] = m
+	return !again
 }
 
-func (h *inHand) remove(m *bus.Msg) {
+func (h *inHand) remove(seq uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.msgs, m)
+	delete(h.msgs, seq)
 }
 
 func (h *inHand) run(ctx context.Context, every time.Duration) error {
 	for rest(ctx, every) {
 		h.mu.Lock()
 		msgs := make([]*bus.Msg, 0, len(h.msgs))
-		for m := range h.msgs {
+		for _, m := range h.msgs {
 			msgs = append(msgs, m)
 		}
 		h.mu.Unlock()

@@ -86,7 +86,10 @@ func TestDownload(t *testing.T) {
 		client := newDownloads(!c.private)
 		client.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
 		s := &submission{account: &account{downloads: client}, intake: t.Context()}
-		s.cfg.RequestTimeout, s.cfg.SettleDelay = 300*time.Millisecond, 20*time.Millisecond
+		s.cfg.RequestTimeout, s.cfg.SettleDelay = 20*time.Second, 20*time.Millisecond
+		if c.address == "/slow" {
+			s.cfg.RequestTimeout = 50 * time.Millisecond
+		}
 		if c.address[0] == '/' {
 			c.address = server.URL + c.address
 		}

@@ -49,7 +49,7 @@ func (w *world) publishAny(r *rand.Rand, n int) {
 	d := person(n)
 	id := fmt.Sprint("e", n)
 	s := sent{identity: source + " " + id, account: "default", want: "accepted"}
-	switch r.IntN(12) {
+	switch r.IntN(16) {
 	case 0:
 		d.Position = events.Position{UID: "99.999"}
 		s.want = "position_not_found"
@@ -76,13 +76,21 @@ func (w *world) publishAny(r *rand.Rand, n int) {
 		s.identity = source + " " + id
 	case 7:
 		d.Candidate.Resume = &events.File{Name: "cv.pdf", Content: []byte(strings.Repeat("résumé ", 2000))}
+	case 8:
+		d.Candidate.Resume = &events.File{Name: "cv.pdf", Object: &events.Object{Name: w.store("", fmt.Appendf(nil, "résumé %d", n))}}
+	case 9:
+		d.Candidate.Resume = &events.File{Name: "cv.pdf", Object: &events.Object{Name: fmt.Sprintf("%064x", n)}}
+		s.want = "file_missing"
+	case 10:
+		d.Position = events.Position{CustomID: "OH-1"}
+		s.want = "position_on_hold"
 	}
 	e := events.New(source, id, d)
 	h, body, err := events.Encode(e)
 	if err != nil {
 		w.Fatal(err)
 	}
-	switch r.IntN(8) {
+	switch r.IntN(12) {
 	case 0: // header-less structured
 		h = nil
 	case 1, 2: // binary
@@ -116,6 +124,22 @@ func (w *world) publishAny(r *rand.Rand, n int) {
 				strings.Replace(string(raw), `"big.bin"`, `"big.bin","content":"`+big+`"`, 1)))
 		}
 		s.want = "invalid_event"
+	case 4: // addressed to another account than its subject
+		h = map[string][]string{
+			"CE-SpecVersion": {"1.0"}, "CE-ID": {id}, "CE-Source": {source}, "CE-Type": {events.TypeSourced}, "CE-Account": {"other"},
+		}
+		data, err := json.Marshal(d)
+		if err != nil {
+			w.Fatal(err)
+		}
+		body, s.want = data, "invalid_event"
+	case 5: // its publisher sends it twice, or the bus does
+		h["Nats-Msg-Id"] = []string{id}
+		w.publishRaw(s, h, body)
+		w.mu.Lock()
+		w.published = w.published[:len(w.published)-1]
+		w.mu.Unlock()
+		h["Nats-Msg-Id"] = []string{id + " again"}
 	}
 	w.publishRaw(s, h, body)
 }

@@ -81,7 +81,8 @@ func (m *metrics) of(account string) *accountMetrics {
 		statuses: m.statuses.WithLabelValues(account), unfinished: m.unfinished.WithLabelValues(account),
 		overtaken:      m.overtaken.WithLabelValues(account),
 		pollsCompleted: m.polls.WithLabelValues(account, "completed"), pollsFailed: m.polls.WithLabelValues(account, "failed"),
-		lastPoll:        m.lastPoll.WithLabelValues(account),
+		lastPoll: m.lastPoll.WithLabelValues(account),
+		waiting:  m.waiting.WithLabelValues(account), held: m.held.WithLabelValues(account),
 		sweepsCompleted: m.sweeps.WithLabelValues(account, "completed"), sweepsFailed: m.sweeps.WithLabelValues(account, "failed"),
 		lastSweep: m.lastSweep.WithLabelValues(account),
 	}

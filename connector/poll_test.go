@@ -21,10 +21,10 @@ import (
 )
 
 // quick makes polls follow each other closely.
-func quick(c *connector.Config) { c.PollInterval, c.PollOverlap = 50*time.Millisecond, 2*time.Second }
+func quick(c *connector.Config) { c.PollInterval, c.PollOverlap = 50*time.Millisecond, 5*time.Second }
 
-// sweeping makes the sweep re-read everything within two seconds.
-func sweeping(c *connector.Config) { c.SweepInterval = 2 * time.Second }
+// sweeping makes the sweep re-read everything within a second.
+func sweeping(c *connector.Config) { c.SweepInterval = time.Second }
 
 // counted waits until the fake's counts satisfy a condition.
 func (w *world) counted(what string, satisfied func(comeettest.Counts) bool) {
@@ -37,14 +37,25 @@ func (w *world) counted(what string, satisfied func(comeettest.Counts) bool) {
 }
 
 // polled waits until a poll that began after now is complete.
-func (w *world) polled() {
+func (w *world) polled() { w.Helper(); w.pollsEnd(3) }
+
+// pollsEnd waits until so many polls have come to their last question.
+func (w *world) pollsEnd(n int64) {
 	w.Helper()
 	from := w.fake.Counts().ByRoute[comeettest.ListDeletedCandidates]
-	w.counted("a whole poll", func(c comeettest.Counts) bool { return c.ByRoute[comeettest.ListDeletedCandidates] >= from+3 })
+	w.counted("a whole poll", func(c comeettest.Counts) bool { return c.ByRoute[comeettest.ListDeletedCandidates] >= from+n })
 }
 
 // follow submits candidates and waits until polls have seen them.
 func (w *world) follow(n int) []string {
+	w.Helper()
+	uids := w.submit(n)
+	w.polled()
+	return uids
+}
+
+// submit makes candidates at Comeet and waits for their first statuses.
+func (w *world) submit(n int) []string {
 	w.Helper()
 	for i := range n {
 		w.publish(fmt.Sprint("f", i), person(i))
@@ -54,7 +65,6 @@ func (w *world) follow(n int) []string {
 		uids = slices.Sorted(maps.Keys(w.read().statuses("default")))
 		return len(uids) == n
 	})
-	w.polled()
 	return uids
 }
 
@@ -282,7 +292,7 @@ func TestFeedFollowsComeet(t *testing.T) {
 		{name: "merged are nowhere", with: sweeps},
 		{name: "POST answers in full", sw: switches{FullCreateBody: true}},
 		{name: "current steps of rejected ones stay", sw: switches{KeepCurrentSteps: true}},
-		{name: "lists are late", sw: switches{VisibleInListAfter: 1500 * time.Millisecond}},
+		{name: "lists are late", sw: switches{VisibleInListAfter: 3500 * time.Millisecond}},
 		{name: "two pollers", with: polls},
 	}
 	for i, tt := range tests {
@@ -307,7 +317,7 @@ func TestFeedFollowsComeet(t *testing.T) {
 					comeettest.Weighted{Probability: 0.1, Route: comeettest.ListCandidates, Fault: comeettest.HTMLPage(503)},
 					comeettest.Weighted{Probability: 0.1, Route: comeettest.ListCandidates, Fault: comeettest.Truncated()})
 			}
-			w.work(o, 50)
+			w.work(o, 30)
 			w.fake.Chaos(nil)
 			_ = o.recruiter.Delete(uids[0]) // unless that has happened
 			if o.merges {
@@ -386,9 +396,10 @@ func TestRunOfSeveralPagesMissesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{Order: comeettest.OrderUpdated, MaxPageSize: 2})))
-			// More than the second to which filters are rounded.
-			w.run(func(c *connector.Config) { c.PollInterval, c.PollOverlap = 1200*time.Millisecond, time.Millisecond })
-			uids := w.follow(4)
+			// The interval is more than the second by which filters and overlap are rounded.
+			w.run(func(c *connector.Config) { c.PollInterval, c.PollOverlap = 2200*time.Millisecond, time.Millisecond })
+			uids := w.submit(4)
+			w.pollsEnd(1)
 			r := w.fake.Recruiter("default")
 			for _, uid := range uids {
 				if err := r.Reject(uid, "not a fit"); err != nil {
@@ -459,7 +470,7 @@ func TestLatePageIsNotPublishedOverANewerState(t *testing.T) {
 	w := newWorld(t)
 	uid := w.twoPollers(2 * time.Second)
 	r := w.fake.Recruiter("default")
-	answered := w.hold(3*time.Second, func() error { return r.MoveToStep(uid, "Technical interview") })
+	answered := w.hold(2*time.Second, func() error { return r.MoveToStep(uid, "Technical interview") })
 	w.eventually("the other poller to see the step", func() bool { return len(w.last(uid).CompletedSteps) == 1 })
 	if err := r.Hire(uid); err != nil {
 		t.Fatal(err)
@@ -481,7 +492,7 @@ func TestFrozenPollerPublishesWhatIsTrueNow(t *testing.T) {
 	w := newWorld(t)
 	uid := w.twoPollers(200 * time.Millisecond)
 	r := w.fake.Recruiter("default")
-	answered := w.hold(4*time.Second, func() error {
+	answered := w.hold(3*time.Second, func() error {
 		var once sync.Once
 		w.fake.Control(comeettest.ListCandidates, func(q comeettest.Request) (comeettest.Fault, bool) {
 			// The other poller never gets to see the state of the page that is held.
@@ -576,7 +587,9 @@ func TestLostCursor(t *testing.T) {
 				}
 			}
 			harm(w)
-			w.run(quick)
+			at := w.truth(uids[2]).TimeLastStatusChanged
+			w.eventually("the rejections to leave the span of a first poll", func() bool { return time.Since(at) > 3*time.Second })
+			w.run(func(c *connector.Config) { c.PollInterval, c.PollOverlap = 50*time.Millisecond, time.Millisecond })
 			for _, uid := range uids {
 				w.eventuallyTrue(uid)
 				w.inOrder(uid)
@@ -598,7 +611,7 @@ func TestLostCursor(t *testing.T) {
 func TestDeniedPollCatchesUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run(quick, func(c *connector.Config) { c.PollOverlap, c.DeniedRetry = time.Millisecond, time.Second })
+	w.run(quick, func(c *connector.Config) { c.PollOverlap, c.DeniedRetry = time.Millisecond, 300*time.Millisecond })
 	uids := w.follow(3)
 	r := w.fake.Recruiter("default")
 	r.Deny(comeettest.ReadOwnCandidates, comeettest.ReadOtherCandidates)

@@ -18,6 +18,9 @@ type proxy struct {
 
 	mu   sync.Mutex // guards what follows
 	trap *trap
+	// ice is closed when nothing is frozen; while it is open nothing passes.
+	ice  chan struct{}
+	dead bool
 	all  map[net.Conn]struct{}
 	wg   sync.WaitGroup
 }
@@ -32,17 +35,16 @@ type trap struct {
 	once   sync.Once
 }
 
-func newProxy(t *testing.T, target string) *proxy {
+func newProxy(t testing.TB, target string) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: l, target: strings.TrimPrefix(target, "nats://"), all: map[net.Conn]struct{}{}}
+	p := &proxy{ice: closedChannel(), listener: l, target: strings.TrimPrefix(target, "nats://"), all: map[net.Conn]struct{}{}}
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
-		l.Close()
-		p.cut()
+		p.kill()
 		p.wg.Wait()
 	})
 	return p
@@ -56,6 +58,56 @@ func (p *proxy) set(subject string, stored bool) <-chan struct{} {
 	defer p.mu.Unlock()
 	p.trap = &trap{subject: subject, stored: stored, sprung: make(chan struct{})}
 	return p.trap.sprung
+}
+
+func closedChannel() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+// freeze lets nothing pass until thaw, as if the process behind were stopped.
+func (p *proxy) freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.ice:
+		if !p.dead {
+			p.ice = make(chan struct{})
+		}
+	default:
+	}
+}
+
+func (p *proxy) thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.ice:
+	default:
+		close(p.ice)
+	}
+}
+
+// pass waits while the proxy is frozen, and reports whether it lives.
+func (p *proxy) pass() bool {
+	p.mu.Lock()
+	ice := p.ice
+	p.mu.Unlock()
+	<-ice
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.dead
+}
+
+// kill ends all traffic for ever, at once: whatever is behind has no effect on the world any more.
+func (p *proxy) kill() {
+	p.mu.Lock()
+	p.dead = true
+	p.mu.Unlock()
+	p.thaw()
+	p.listener.Close()
+	p.cut()
 }
 
 // release takes the trap away and cuts all connections, as a passing network failure does.
@@ -107,6 +159,9 @@ func (p *proxy) accept() {
 			buf := make([]byte, 32<<10)
 			for {
 				n, err := server.Read(buf)
+				if !p.pass() {
+					return
+				}
 				select {
 				case <-mute:
 					// Lost on the way: read and thrown away until the connection ends.
@@ -161,6 +216,9 @@ func (p *proxy) up(client, server net.Conn, mute func()) {
 		}
 		if lost {
 			continue
+		}
+		if !p.pass() {
+			return
 		}
 		if _, err := w.Write(frame); err != nil {
 			return

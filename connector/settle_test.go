@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/events"
@@ -178,32 +179,30 @@ func TestSettleAdoptsItsOwn(t *testing.T) {
 	w.check()
 }
 
-// Two operations that look for the same person at once can't both adopt the one candidate that is there.
+// A candidate that is known from another operation is nobody else's, however alike the persons are.
 func TestSettleNeverAdoptsTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.fake.Script(comeettest.CreateCandidate, lostAnswer(), comeettest.HTMLPage(502))
 	twin := func(id string) *events.Sourced {
 		d := person(1)
 		d.Candidate.ID, d.Candidate.Email = id, ""
 		return d
 	}
-	w.publish("e1", twin("t1"))
-	w.publish("e2", twin("t2"))
 	w.run()
-	f := w.settled()
-	var uids []string
-	for _, e := range f {
-		if d, ok := e.Data.(*events.Accepted); ok {
-			uids = append(uids, d.CandidateUID)
-		}
+	w.fake.Script(comeettest.CreateCandidate, lostAnswer())
+	w.publish("e1", twin("t1"))
+	w.outcome("e1")
+	w.fake.Script(comeettest.CreateCandidate, comeettest.HTMLPage(502))
+	w.publish("e2", twin("t2"))
+	w.settled()
+	var got []string
+	for _, id := range []string{"e1", "e2"} {
+		e := w.outcome(id)
+		got = append(got, outcomeOf(e)+" "+e.Data.(*events.Accepted).CandidateUID)
 	}
-	slices.Sort(uids)
-	if len(uids) != 2 || len(slices.Compact(uids)) != 2 {
-		t.Errorf("adopted %v, want two different candidates", uids)
-	}
-	if n := len(w.fake.Candidates("default")); n != 2 {
-		t.Errorf("%d candidates, want 2", n)
+	all := w.fake.Candidates("default")
+	if len(all) != 2 || !slices.Equal(got, []string{"recovered " + all[0].UID, "created " + all[1].UID}) {
+		t.Errorf("%q with %d candidates, want two different candidates", got, len(all))
 	}
 }
 
@@ -349,35 +348,41 @@ func poison(fake *comeettest.Server) comeettest.ControlFunc {
 // An outage, of everything or of the POSTs alone, makes no dead letter of anybody and no candidate twice.
 func TestOutageBlamesNobody(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
+	for _, tc := range []struct {
 		name   string
 		scope  comeettest.Scope
 		fault  comeettest.Fault
 		events int
+		posts  int64 // how many the outage lasts; 0: until it is noticed
 	}{
-		{"everything, one event", comeettest.Scope{}, comeettest.HTMLPage(503), 1},
-		{"everything, many", comeettest.Scope{}, comeettest.HTMLPage(503), 60},
-		{"connections refused", comeettest.Scope{}, comeettest.Refuse(), 60},
-		{"POSTs alone, one event", comeettest.Scope{Route: comeettest.CreateCandidate}, comeettest.HTMLPage(503), 1},
-		{"POSTs alone, many", comeettest.Scope{Route: comeettest.CreateCandidate}, comeettest.HTMLPage(503), 60},
-		{"POSTs alone, all of them acted on", comeettest.Scope{Route: comeettest.CreateCandidate}, lostAnswer(), 60},
+		{"everything, one event", comeettest.Scope{}, comeettest.HTMLPage(503), 1, 0},
+		{"everything, many", comeettest.Scope{}, comeettest.HTMLPage(503), 60, 0},
+		{"connections refused", comeettest.Scope{}, comeettest.Refuse(), 60, 0},
+		{"POSTs alone, one event", comeettest.Scope{Route: comeettest.CreateCandidate}, comeettest.HTMLPage(503), 1, 0},
+		{"POSTs alone, many", comeettest.Scope{Route: comeettest.CreateCandidate}, comeettest.HTMLPage(503), 60, 0},
+		{"POSTs alone, for long", comeettest.Scope{Route: comeettest.CreateCandidate}, comeettest.HTMLPage(503), 20, 14},
+		{"POSTs alone, all of them acted on", comeettest.Scope{Route: comeettest.CreateCandidate}, lostAnswer(), 60, 0},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.run(func(c *connector.Config) { c.SettleDelay = 500 * time.Millisecond })
+			w.run(func(c *connector.Config) {
+				if c.SettleDelay = 500 * time.Millisecond; tc.posts > 0 {
+					c.SettleDelay, c.Workers = 50*time.Millisecond, 3
+				}
+			})
 			w.publish("before", person(10_000))
 			w.outcome("before")
-			w.fake.OutageOf(c.scope, c.fault)
-			for n := range c.events {
+			w.fake.OutageOf(tc.scope, tc.fault)
+			for n := range tc.events {
 				w.publish(fmt.Sprint("e", n), person(n))
 			}
 			// Two rests, in the scale of the defaults ten seconds; refused connections reach nobody who could count them.
 			before := w.fake.Counts().ByRoute[comeettest.CreateCandidate]
 			w.eventually("the outage to be noticed", func() bool {
-				return w.fake.Counts().ByRoute[comeettest.CreateCandidate] >= before+2 || strings.Contains(w.logs.String(), "breaker open")
+				return w.fake.Counts().ByRoute[comeettest.CreateCandidate] >= before+max(2, tc.posts) || tc.posts == 0 && strings.Contains(w.logs.String(), "breaker open")
 			})
-			w.fake.RecoverOf(c.scope)
+			w.fake.RecoverOf(tc.scope)
 			for id, es := range w.settled().outcomes() {
 				if _, ok := es[0].Data.(*events.Accepted); !ok {
 					t.Errorf("%s: %s", id, outcomeOf(es[0]))
@@ -386,4 +391,23 @@ func TestOutageBlamesNobody(t *testing.T) {
 			w.check()
 		})
 	}
+}
+
+// A repetition that was not even sent says nothing of the attempt before it: that is looked up anew, and not matched to
+// whatever the positions are by then.
+func TestSettleAfterARepetitionThatWasNotSent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{VisibleInListAfter: 1500 * time.Millisecond})),
+		func(s *setup) { s.RateLimit = comeet.Limit{Requests: 1000, Window: 2 * time.Second} })
+	w.fake.Script(comeettest.CreateCandidate, lostAnswer(), comeettest.Throttle(0))
+	w.run(func(c *connector.Config) { c.PositionsInterval = time.Second })
+	w.publish("e1", person(1))
+	w.eventually("both attempts", func() bool { return w.posts("default") == 2 })
+	if err := w.fake.Recruiter("default").ClosePosition("87.405"); err != nil {
+		t.Fatal(err)
+	}
+	if got := outcomeOf(w.outcome("e1")); got != "recovered" {
+		t.Errorf("outcome %s, want recovered", got)
+	}
+	w.check()
 }

@@ -55,6 +55,10 @@ func TestStatusEventSaysWhatChanged(t *testing.T) {
 		before func(r R, uid string) error
 		do     func(r R, uid string) error
 		want   []events.Change // none means no event
+		// later is done when a list is surely newer than what was told, so that nothing else makes the poller look.
+		later bool
+		// grant lets the source be read again afterwards.
+		grant bool
 	}{
 		{name: "moved to a step", do: func(r R, uid string) error { return r.MoveToStep(uid, "Technical interview") }, want: []events.Change{events.ChangedSteps}},
 		{name: "in two steps at once", do: func(r R, uid string) error { return r.MoveToStep(uid, "Technical interview", "Offer call") }, want: []events.Change{events.ChangedSteps}},
@@ -69,12 +73,20 @@ func TestStatusEventSaysWhatChanged(t *testing.T) {
 		{name: "another source", do: func(r R, uid string) error { return r.ChangeSource(uid, agency) }, want: []events.Change{events.ChangedSource}},
 		{name: "back to our source", before: func(r R, uid string) error { return r.ChangeSource(uid, agency) }, do: func(r R, uid string) error { return r.ChangeSource(uid, comeettest.AppSource) }, want: []events.Change{events.ChangedSource}},
 		{name: "deleted", do: func(r R, uid string) error { return r.Delete(uid) }, want: []events.Change{events.ChangedDeleted}},
+		{
+			name: "merged, listed as deleted", sw: comeettest.Switches{MergedStubbed: true}, later: true,
+			do: func(r R, uid string) error { return merge(r, uid) }, want: []events.Change{events.ChangedMerged},
+		},
+		{
+			name: "merged, among the deleted", sw: comeettest.Switches{MergedInDeleted: true}, later: true,
+			do: func(r R, uid string) error { return merge(r, uid) }, want: []events.Change{events.ChangedMerged},
+		},
 		{name: "pseudonymised", do: func(r R, uid string) error { return r.Pseudonymize(uid) }},
 		{name: "hidden", do: func(r R, uid string) error { return r.Hide(uid) }},
 		{name: "position unshared", do: func(r R, uid string) error { return r.UnsharePosition("87.405") }},
 		{name: "same status again", do: func(r R, uid string) error { return r.SetStatus(uid, "IN PROGRESS") }, sw: comeettest.Switches{KeepCurrentSteps: true}},
 		{
-			name: "source hidden and shown", before: func(r R, uid string) error { return r.ChangeSource(uid, agency) },
+			name: "source hidden and shown", grant: true, before: func(r R, uid string) error { return r.ChangeSource(uid, agency) },
 			do: func(r R, uid string) error {
 				r.Deny(comeettest.ReadSource)
 				return r.Pseudonymize(uid) // an activity, so that it is listed
@@ -95,13 +107,18 @@ func TestStatusEventSaysWhatChanged(t *testing.T) {
 				}
 				w.eventuallyTrue(uid)
 			}
+			if tt.later {
+				w.eventually("Comeet's clock to move on", func() bool { return time.Since(w.last(uid).SeenAt) > 2*time.Second })
+			}
 			before := len(told())
 			if err := tt.do(r, uid); err != nil {
 				t.Fatal(err)
 			}
 			w.polled()
-			r.Grant(comeettest.ReadSource)
-			w.polled()
+			if tt.grant {
+				r.Grant(comeettest.ReadSource)
+				w.polled()
+			}
 			news := told()[before:]
 			if len(tt.want) == 0 {
 				if len(news) != 0 {
@@ -124,6 +141,15 @@ func TestStatusEventSaysWhatChanged(t *testing.T) {
 			w.check()
 		})
 	}
+}
+
+// merge puts a candidate into one that somebody else has brought.
+func merge(r comeettest.Recruiter, uid string) error {
+	survivor, err := r.AddCandidate(comeettest.Candidate{FirstName: personMark, LastName: "Other", PositionUID: "48.16A"})
+	if err != nil {
+		return err
+	}
+	return r.Merge(uid, survivor)
 }
 
 // The first status may come late: the submission died after Comeet had the candidate. What happened meanwhile is not lost.

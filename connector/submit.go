@@ -51,10 +51,14 @@ func (a *account) handle(intake context.Context, m *bus.Msg, permit *comeet.Perm
 	s := &submission{account: a, intake: intake, work: a.work, permit: permit}
 	defer func() { s.permit.Release() }()
 	a.progress.note()
-	a.inHand.add(m)
-	defer a.inHand.remove(m)
-
-	err := s.run(m)
+	seq, _, err := m.Place()
+	if err == nil {
+		if !a.inHand.add(seq, m) {
+			return
+		}
+		defer a.inHand.remove(seq)
+		err = s.run(m)
+	}
 	later, ok := errors.AsType[errLater](err)
 	switch {
 	case err == nil:

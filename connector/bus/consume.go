@@ -63,8 +63,8 @@ func (b *Bus) Consumer(ctx context.Context, spec ConsumerSpec) (*Consumer, error
 const fetchHeartbeat = 2 * time.Second
 
 // Fetch asks for up to n messages and calls handle for each as it arrives, in order; handle must not block. It returns
-// nil when n have come, the pull has expired (30 s), or the connection broke or a server stopped, for which pulls are
-// forgotten: ask again. While there is no connection it waits. ErrGone if stream or consumer was deleted; the cause if ctx
+// nil when n have come, the pull has expired (30 s), or the connection broke, a server stopped or another leads, so that
+// the pull is forgotten: ask again. While there is no connection it waits. ErrGone if stream or consumer was deleted; the cause if ctx
 // ended; else what went wrong with this pull. Messages that were on their way when ctx ended come again after AckWait.
 func (c *Consumer) Fetch(ctx context.Context, n int, handle func(*Msg)) error {
 	// The client library never lets go of the subscription of a pull that it could not send.
@@ -107,15 +107,12 @@ func (c *Consumer) Fetch(ctx context.Context, n int, handle func(*Msg)) error {
 		return context.Cause(ctx)
 	case c.bus.nc.IsClosed():
 		return fmt.Errorf("fetch from consumer %s: %w", c.spec.Durable, nats.ErrConnectionClosed)
-	case err == nil, pull.Err() != nil:
+	case err == nil, pull.Err() != nil, errors.Is(err, jetstream.ErrServerShutdown), errors.Is(err, jetstream.ErrConsumerLeadershipChanged):
 		return nil
 	}
 	// Most of what ends a pull can mean a deletion, and none is proof of it.
 	if _, gone := c.State(ctx); gone != nil {
 		return gone
-	}
-	if errors.Is(err, jetstream.ErrServerShutdown) || errors.Is(err, jetstream.ErrConsumerLeadershipChanged) {
-		return nil
 	}
 	return fmt.Errorf("fetch from consumer %s: %w", c.spec.Durable, err)
 }

@@ -135,10 +135,6 @@ func until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-func consumerConfig(name string) jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{Durable: name, AckPolicy: jetstream.AckNonePolicy}
-}
-
 func proxy(t *testing.T, s *bustest.Server) *bustest.Proxy {
 	t.Helper()
 	p, err := bustest.NewProxy(s.Addr().String())

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/connector"
+)
+
+type explainCommand struct {
+	ID     string `arg:"" help:"Any id: CloudEvents id, candidate.id, candidate_uid, operation, or a dead letter's sequence."`
+	Kind   string `help:"What the id is, if it could be several: letter, operation, uid, event or candidate." enum:",letter,operation,uid,event,candidate" default:"" placeholder:"KIND"`
+	Comeet bool   `help:"Also ask Comeet for the candidate as it is now; needs the account's credentials."`
+	Unmask bool   `help:"Also print the events and what Comeet shows: the person's data."`
+	JSON   bool   `name:"json" help:"Print JSON."`
+}
+
+// Run tells a life.
+func (c explainCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
+	read := s.busConfig
+	if c.Comeet {
+		read = s.connectorConfig
+	}
+	cfg, err := read()
+	if err != nil {
+		return err
+	}
+	desk, err := connector.OpenDesk(ctx, quietly(cfg))
+	if err != nil {
+		return err
+	}
+	defer desk.Close()
+	life, err := desk.Explain(ctx, c.ID, connector.ExplainOptions{
+		Kind: connector.IDKind(c.Kind), Comeet: c.Comeet, Unmask: c.Unmask,
+		Progress: func(stream string, read int) { fmt.Fprintf(s.stderr, "reading %s: %d messages\n", stream, read) },
+	})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		enc := json.NewEncoder(out)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		return enc.Encode(life)
+	}
+	return printLife(out, c.ID, life)
+}
+
+func printLife(out io.Writer, id string, life *connector.Life) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s, taken for: %s\n\n", printable(id), life.Kind)
+	fmt.Fprintln(w, "OPERATION\tACCOUNT\tSTATE\tCANDIDATE\tCANDIDATE_UID")
+	for _, o := range life.Operations {
+		state := o.State
+		if o.Reason != "" {
+			state += ": " + string(o.Reason)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", o.Operation, o.Account, state, printable(o.CandidateID), printable(o.CandidateUID))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "\nTIME\tWHERE\tWHO\tWHAT")
+	for _, m := range life.Moments {
+		where := "Comeet"
+		if m.Stream != "" {
+			where = fmt.Sprintf("%s %d", m.Stream, m.Seq)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.Time.UTC().Format(time.RFC3339), where, printable(m.Who), printable(m.What))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, m := range life.Moments {
+		if m.Content == nil {
+			continue
+		}
+		where := "Comeet"
+		if m.Stream != "" {
+			where = fmt.Sprintf("%s %d", m.Stream, m.Seq)
+		}
+		if _, err := fmt.Fprintf(out, "\n%s:\n%s\n", where, m.Content); err != nil {
+			return err
+		}
+	}
+	return nil
+}

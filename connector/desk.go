@@ -1,0 +1,412 @@
+package connector
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// Desk is where operators work on what was refused: it lists, shows, replays and discards dead letters, and tells the whole
+// life of a candidate. It needs the bus alone; accounts are read for their fallback positions, and their credentials only to ask
+// Comeet. Nothing that it returns holds a person's data, unless that is asked for by name.
+//
+// A letter that was replayed or discarded leaves the desk: its bytes are erased, and a note without any person's data stays in
+// the dead-letter stream for as long as letters do.
+type Desk struct {
+	cfg    Config
+	bus    *bus.Bus
+	ledger *ledger.Ledger
+	// lettersCreated and sourcedCreated are when the streams were made; with a sequence they name a message for ever.
+	lettersCreated, sourcedCreated time.Time
+}
+
+// OpenDesk joins the bus. It waits for a bus that is not up, until ctx ends. It fails if the connector's streams are not there.
+func OpenDesk(ctx context.Context, cfg Config) (*Desk, error) {
+	cfg = cfg.WithDefaults()
+	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, Creds: cfg.NATSCreds, Server: cfg.NATSServer, Name: "comeet-connector desk", OnEvent: tellBus(cfg.Log)})
+	if err != nil {
+		return nil, err
+	}
+	d := &Desk{cfg: cfg, bus: b, ledger: ledger.New(b, cfg.Names.Events)}
+	for name, created := range map[string]*time.Time{cfg.Names.DeadLetters: &d.lettersCreated, cfg.Names.Sourced: &d.sourcedCreated} {
+		st, err := b.StreamState(ctx, name, "")
+		if err != nil {
+			b.Close()
+			return nil, fmt.Errorf("open the desk: %w; `setup --apply` makes what is missing", err)
+		}
+		*created = st.Created
+	}
+	return d, nil
+}
+
+// Close leaves the bus.
+func (d *Desk) Close() { d.bus.Close() }
+
+// Letter is a dead letter and why it is one, without any person's data.
+type Letter struct {
+	// Seq is the letter's sequence in the dead-letter stream, by which it is named everywhere.
+	Seq     uint64 `json:"seq"`
+	Account string `json:"account"`
+	// Stored is when the event was refused, by the bus's clock.
+	Stored time.Time `json:"stored"`
+	// Reason, Message, Violations and Comeet are those of the event's outcome. An empty Reason means that there is no outcome
+	// any more, or not yet: the event then comes again by itself.
+	Reason     events.Reason        `json:"reason,omitempty"`
+	Message    string               `json:"message,omitempty"`
+	Violations []events.Violation   `json:"violations,omitempty"`
+	Comeet     *events.ComeetAnswer `json:"comeet,omitempty"`
+	// Operation is the one that the event asked for.
+	Operation string `json:"operation,omitempty"`
+	// Outcome is the sequence of the outcome in the events stream; 0 means none.
+	Outcome uint64 `json:"outcome,omitempty"`
+	// CandidateID and Sourced name the event, where they could be read.
+	CandidateID string             `json:"candidate_id,omitempty"`
+	Sourced     *events.SourcedRef `json:"sourced,omitempty"`
+	// Replay is the mark that the event came with, if it was a replay itself.
+	Replay string `json:"replay,omitempty"`
+
+	// own is where the outcomes of this event alone are kept, the last token of the letter's subject.
+	own string
+}
+
+// LetterFilter picks letters. Zero fields pick all.
+type LetterFilter struct {
+	Account string
+	Reason  events.Reason
+	// Source is the CloudEvents source of the refused event, CandidateID the sourcing service's id of the candidate.
+	Source, CandidateID string
+	// Since leaves out what was refused earlier.
+	Since time.Time
+}
+
+func (f LetterFilter) takes(l *Letter) bool {
+	return (f.Reason == "" || l.Reason == f.Reason) && (f.CandidateID == "" || l.CandidateID == f.CandidateID) &&
+		(f.Source == "" || l.Sourced != nil && l.Sourced.Source == f.Source)
+}
+
+// streamsDisagree is more than the clocks of two streams' leaders may differ.
+const streamsDisagree = time.Hour
+
+// List returns the letters that a filter picks, newest first. No letter's body is read.
+func (d *Desk) List(ctx context.Context, f LetterFilter) ([]Letter, error) {
+	account := "*"
+	if f.Account != "" {
+		if !events.ValidAccount(f.Account) {
+			return nil, fmt.Errorf("account name %q: must match %s", f.Account, accountName)
+		}
+		account = f.Account
+	}
+	known := map[uint64]*Letter{}
+	var oldest time.Time
+	err := d.bus.Scan(ctx, bus.ScanSpec{
+		Stream: d.cfg.Names.DeadLetters, Filters: []string{lettersSubject + account + ".*"}, Since: f.Since, HeadersOnly: true,
+	}, func(m bus.Stored) error {
+		if l, ok := letterOf(m); ok {
+			known[l.Seq] = l
+			if oldest.IsZero() {
+				oldest = l.Stored
+			}
+		}
+		return nil
+	})
+	if err != nil || len(known) == 0 {
+		return nil, err
+	}
+	err = d.bus.Scan(ctx, bus.ScanSpec{
+		Stream: d.cfg.Names.Events, Filters: []string{events.SubmissionSubject(events.TypeFailed, account, "*")}, Since: oldest.Add(-streamsDisagree),
+	}, func(m bus.Stored) error {
+		e, err := events.Decode(m.Header, m.Data)
+		if failed, ok := e.Data.(*events.Failed); err == nil && ok && failed.DeadLetter != nil {
+			if l := known[failed.DeadLetter.Sequence]; l != nil {
+				l.explainBy(failed, m.Seq)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []Letter
+	for _, l := range known {
+		if f.takes(l) {
+			out = append(out, *l)
+		}
+	}
+	slices.SortFunc(out, func(a, b Letter) int { return cmp.Compare(b.Seq, a.Seq) })
+	return out, nil
+}
+
+// LetterGroup counts the letters of one account and reason.
+type LetterGroup struct {
+	Account string        `json:"account"`
+	Reason  events.Reason `json:"reason"`
+	Count   int           `json:"count"`
+	// Oldest and Newest are when the first and the last of them were refused.
+	Oldest time.Time `json:"oldest"`
+	Newest time.Time `json:"newest"`
+}
+
+// GroupLetters counts letters by account and reason, the most frequent first.
+func GroupLetters(letters []Letter) []LetterGroup {
+	type key struct {
+		account string
+		reason  events.Reason
+	}
+	groups := map[key]*LetterGroup{}
+	for _, l := range letters {
+		k := key{l.Account, l.Reason}
+		g := groups[k]
+		if g == nil {
+			g = &LetterGroup{Account: l.Account, Reason: l.Reason, Oldest: l.Stored, Newest: l.Stored}
+			groups[k] = g
+		}
+		g.Count++
+		if l.Stored.Before(g.Oldest) {
+			g.Oldest = l.Stored
+		}
+		if l.Stored.After(g.Newest) {
+			g.Newest = l.Stored
+		}
+	}
+	var out []LetterGroup
+	for _, g := range groups {
+		out = append(out, *g)
+	}
+	slices.SortFunc(out, func(a, b LetterGroup) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Reason, b.Reason))
+	})
+	return out
+}
+
+const lettersSubject = "deadletter.candidate.sourced."
+
+// letterOf reads what a letter's place and headers tell. ok is false for anything else in the stream, such as a note.
+func letterOf(m bus.Stored) (*Letter, bool) {
+	account, own, ok := strings.Cut(strings.TrimPrefix(m.Subject, lettersSubject), ".")
+	if !ok || strings.Contains(own, ".") {
+		return nil, false
+	}
+	return &Letter{Seq: m.Seq, Account: account, Stored: m.Time, Replay: header(m.Header, ReplayHeader), own: own}, true
+}
+
+// explainBy takes over an outcome, if it is this letter's: a sequence alone proves nothing once the stream was made anew.
+func (l *Letter) explainBy(f *events.Failed, seq uint64) {
+	mine := f.Operation == l.own
+	if f.Sourced != nil {
+		own := ledger.Op{Account: l.Account, ID: f.Operation}.Of(ledger.Identity{Source: f.Sourced.Source, ID: f.Sourced.ID, Replay: l.Replay})
+		mine = mine || own.ID == l.own
+	}
+	if mine {
+		l.Reason, l.Message, l.Violations, l.Comeet = f.Reason, f.Message, f.Violations, f.Comeet
+		l.Operation, l.Outcome, l.CandidateID, l.Sourced = f.Operation, seq, f.CandidateID, f.Sourced
+	}
+}
+
+// GoneError says that no letter with that sequence lies on the desk.
+type GoneError struct {
+	Seq uint64
+	// Note tells what an operator did with it; nil if nobody did anything: it has aged out, or never was.
+	Note *Note
+}
+
+func (e *GoneError) Error() string {
+	if e.Note == nil {
+		return fmt.Sprintf("dead letter %d is not on the desk", e.Seq)
+	}
+	return fmt.Sprintf("dead letter %d is not on the desk: %s", e.Seq, e.Note)
+}
+
+// opened is a letter with what is in it.
+type opened struct {
+	*Letter
+	header map[string][]string
+	body   []byte
+	// event is what the connector reads out of it; invalid is why it can't, or nil.
+	event   *sourced
+	invalid *events.InvalidError
+}
+
+// open reads a letter. A *GoneError if there is none.
+func (d *Desk) open(ctx context.Context, seq uint64) (*opened, error) {
+	m, err := d.bus.Message(ctx, d.cfg.Names.DeadLetters, seq)
+	var l *Letter
+	ok := false
+	if err == nil {
+		l, ok = letterOf(m)
+	}
+	switch {
+	case errors.Is(err, bus.ErrNotFound), err == nil && !ok:
+		note, err := d.note(ctx, "*", "*", "*", seq)
+		if err != nil {
+			return nil, err
+		}
+		return nil, &GoneError{seq, note}
+	case err != nil:
+		return nil, err
+	}
+	o := &opened{Letter: l, header: m.Header, body: m.Data}
+	o.event, o.invalid = d.readSourced(l.Account, m.Header, m.Data, ledger.Identity{Replay: l.Replay})
+	op := ledger.Op{Account: l.Account, ID: l.own}
+	if o.event.data != nil && o.invalid == nil {
+		op = o.event.op
+	}
+	l.Operation, l.CandidateID, l.Sourced = op.ID, o.event.candidateID, o.event.ref()
+	history, err := d.history(ctx, events.SubmissionSubject(events.TypeFailed, op.Account, op.ID))
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range history {
+		if f, ok := r.event.Data.(*events.Failed); ok && f.DeadLetter != nil && f.DeadLetter.Sequence == seq {
+			l.explainBy(f, r.seq)
+		}
+	}
+	return o, nil
+}
+
+// readSourced reads a message as a worker of its account would, see account.decode. id tells what the message itself does not.
+func (d *Desk) readSourced(account string, h map[string][]string, body []byte, id ledger.Identity) (*sourced, *events.InvalidError) {
+	e, err := events.Decode(h, body)
+	id.Source, id.ID = e.Source, e.ID
+	s := &sourced{event: e, identity: id}
+	s.own = ledger.Op{Account: account}.Of(id)
+	s.op = s.own
+	if invalid, ok := errors.AsType[*events.InvalidError](err); ok {
+		s.candidateID = invalid.CandidateID
+		return s, invalid
+	}
+	data, ok := e.Data.(*events.Sourced)
+	if !ok {
+		return s, &events.InvalidError{Violations: []events.Violation{{Pointer: "/type", Message: "must be " + events.TypeSourced}}}
+	}
+	s.data, s.candidateID = data, data.Candidate.ID
+	if named, ok := e.Extensions["account"]; ok && named != account {
+		return s, &events.InvalidError{CandidateID: s.candidateID, Violations: []events.Violation{{
+			Pointer: "/account", Message: "must be the account of the subject that the event was published on, or absent",
+		}}}
+	}
+	s.op = ledger.OpOf(account, e.Source, data)
+	s.own = s.op.Of(id)
+	return s, nil
+}
+
+// record is one entry of the events stream.
+type record struct {
+	seq     uint64
+	stored  time.Time
+	subject string
+	event   events.Event
+}
+
+// history reads all entries over a subject, oldest first. There are at most bus.MaxHistory per subject without wildcards.
+func (d *Desk) history(ctx context.Context, subject string) ([]record, error) {
+	var out []record
+	for from := uint64(1); ; {
+		m, err := d.bus.Next(ctx, d.cfg.Names.Events, subject, from)
+		if errors.Is(err, bus.ErrNotFound) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		from = m.Seq + 1
+		// What somebody else wrote there and nobody can read tells nothing.
+		if e, err := events.Decode(m.Header, m.Data); err == nil {
+			out = append(out, record{m.Seq, m.Time, m.Subject, e})
+		}
+	}
+}
+
+// ShownLetter is a letter with its content.
+type ShownLetter struct {
+	Letter
+	// Header and Content are the original's. Masked, values of personal fields are Mask; structure and names stay.
+	Header http.Header `json:"header,omitempty"`
+	// Content is the body if it is JSON, else nil.
+	Content json.RawMessage `json:"content,omitempty"`
+	// Bytes is the size of the body.
+	Bytes int `json:"bytes"`
+}
+
+// Show opens one letter. Personal data is masked unless unmask is set: then whoever reads the result sees a person's data.
+// A *GoneError if the letter is not there.
+func (d *Desk) Show(ctx context.Context, seq uint64, unmask bool) (ShownLetter, error) {
+	o, err := d.open(ctx, seq)
+	if err != nil {
+		return ShownLetter{}, err
+	}
+	shown := ShownLetter{Letter: *o.Letter, Header: o.header, Bytes: len(o.body)}
+	if !unmask {
+		shown.Header = maskHeader(o.header)
+	}
+	shown.Content = maskJSON(o.body, isBinary(o.header), unmask)
+	return shown, nil
+}
+
+// Raw is the letter's event to edit and to give to Replay: the original's bytes, or, of an event in the binary encoding, whose
+// attributes are headers, the same event as one JSON document. It holds a person's data. A *GoneError if the letter is not there.
+func (d *Desk) Raw(ctx context.Context, seq uint64) ([]byte, error) {
+	o, err := d.open(ctx, seq)
+	if err != nil {
+		return nil, err
+	}
+	if isBinary(o.header) {
+		return structured(o.header, o.body)
+	}
+	return o.body, nil
+}
+
+// Discard takes letters off the desk for good: a note with the reason is stored, then the letter is erased. The event keeps its
+// outcome. The reason is kept in clear, so it must not hold a person's data. It goes on after a letter that is not there and
+// returns all such *GoneError joined.
+func (d *Desk) Discard(ctx context.Context, reason string, seqs ...uint64) error {
+	if strings.TrimSpace(reason) == "" {
+		return errors.New("say why: a discard needs a reason")
+	}
+	var gone []error
+	for _, seq := range seqs {
+		o, err := d.open(ctx, seq)
+		if _, ok := errors.AsType[*GoneError](err); ok {
+			gone = append(gone, err)
+			continue
+		}
+		if err == nil {
+			err = d.takeOff(ctx, o, Note{Action: ActionDiscarded, Reason: reason})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return errors.Join(gone...)
+}
+
+// ParseSeqs reads sequences of letters, such as 12 or 7-9.
+func ParseSeqs(texts []string) ([]uint64, error) {
+	const most = 100_000
+	var out []uint64
+	for _, t := range texts {
+		first, last, isRange := strings.Cut(t, "-")
+		if !isRange {
+			last = first
+		}
+		from, err := strconv.ParseUint(first, 10, 64)
+		to, err2 := strconv.ParseUint(last, 10, 64)
+		if err != nil || err2 != nil || from == 0 || to < from || to-from >= most {
+			return nil, fmt.Errorf("%q names no dead letters: give sequences such as 12, or ranges such as 7-9", t)
+		}
+		for seq := from; seq <= to; seq++ {
+			out = append(out, seq)
+		}
+	}
+	return out, nil
+}

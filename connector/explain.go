@@ -1,0 +1,544 @@
+package connector
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// IDKind is what an id names.
+type IDKind string
+
+// The kinds of ids from which a life can be found, in the order in which one that is not named is tried. The first three are
+// looked up; for the others all sourced events and outcomes on the bus are read.
+const (
+	KindLetter    IDKind = "letter"    // sequence of a dead letter
+	KindOperation IDKind = "operation" // 26 characters, in every event about the operation
+	KindUID       IDKind = "uid"       // candidate_uid: Comeet's id of the candidate
+	KindEvent     IDKind = "event"     // CloudEvents id of the sourced event
+	KindCandidate IDKind = "candidate" // candidate.id: the sourcing service's id of the candidate
+)
+
+// ExplainOptions say how much to tell. The zero value tells what the bus knows without any person's data.
+type ExplainOptions struct {
+	// Kind is what the id is. Empty tries all kinds until one fits.
+	Kind IDKind
+	// Comeet also asks Comeet for each candidate as it is now: one request each, for the accounts that have credentials in the
+	// Config. It is not part of the budget that running replicas share.
+	Comeet bool
+	// Unmask adds the sourced events whole, and what Comeet shows of the candidate: a person's data.
+	Unmask bool
+	// Progress is told now and then how many messages of a stream have been read. nil means nobody.
+	Progress func(stream string, read int)
+}
+
+// Life is all that happened to a candidate or an event, oldest first.
+type Life struct {
+	// Kind is what the id was taken for.
+	Kind IDKind `json:"kind"`
+	// Operations are the business acts concerned, in the order of their first moments.
+	Operations []OperationState `json:"operations"`
+	Moments    []Moment         `json:"moments"`
+}
+
+// OperationState is where an operation stands.
+type OperationState struct {
+	Account   string `json:"account"`
+	Operation string `json:"operation"`
+	// State is accepted, failed, claimed, in_doubt, released, or waiting if there is no entry yet.
+	State        string        `json:"state"`
+	Reason       events.Reason `json:"reason,omitempty"`
+	CandidateID  string        `json:"candidate_id,omitempty"`
+	CandidateUID string        `json:"candidate_uid,omitempty"`
+}
+
+// Moment is one thing that happened.
+type Moment struct {
+	// Time is when it was stored, by the bus's clock; of an answer of Comeet's, by Comeet's.
+	Time time.Time `json:"time"`
+	// Stream and Seq are where it is stored; empty of an answer of Comeet's.
+	Stream string `json:"stream,omitempty"`
+	Seq    uint64 `json:"seq,omitempty"`
+	// Who did it: a sourcing service, a replica, an operator, Comeet.
+	Who string `json:"who"`
+	// What says it in words.
+	What      string `json:"what"`
+	Operation string `json:"operation,omitempty"`
+	// Content is the whole event, with a person's data; nil unless ExplainOptions.Unmask.
+	Content json.RawMessage `json:"content,omitempty"`
+}
+
+// ErrUnknownID means that nothing on the bus is known by an id.
+var ErrUnknownID = errors.New("nothing on the bus is known by this id; it may have aged out, or be of another kind")
+
+var (
+	isSeq       = regexp.MustCompile(`^[1-9][0-9]{0,18}$`)
+	isOperation = regexp.MustCompile(`^[a-z2-7]{26}$`)
+)
+
+// Explain finds a candidate's or an event's life by any of its ids. An edited replay belongs to the life of its letter. Errors:
+// ErrUnknownID, the bus's, the context's.
+func (d *Desk) Explain(ctx context.Context, id string, o ExplainOptions) (*Life, error) {
+	x := &explanation{Desk: d, o: o, id: id, ops: map[ledger.Op]*OperationState{}, seen: map[place]bool{}, needles: map[string]bool{}, uids: map[[2]string]bool{}}
+	for _, way := range []struct {
+		kind IDKind
+		open bool
+		find func(context.Context) error
+	}{
+		{KindLetter, x.mayBe(KindLetter) && isSeq.MatchString(id), x.findLetter},
+		{KindOperation, x.mayBe(KindOperation) && isOperation.MatchString(id), x.findOperation},
+		{KindUID, x.mayBe(KindUID) && id != "", x.findUID},
+		{o.Kind, (x.mayBe(KindUID) || x.mayBe(KindEvent) || x.mayBe(KindCandidate)) && id != "", x.findMentioned},
+	} {
+		if !way.open {
+			continue
+		}
+		x.kind = way.kind
+		if err := way.find(ctx); err != nil {
+			return nil, fmt.Errorf("explain %s: %w", id, err)
+		}
+		if len(x.ops) > 0 {
+			break
+		}
+	}
+	if len(x.ops) == 0 {
+		return nil, fmt.Errorf("explain %s: %w", id, ErrUnknownID)
+	}
+	if err := x.follow(ctx); err != nil {
+		return nil, fmt.Errorf("explain %s: %w", id, err)
+	}
+	return x.life(), nil
+}
+
+func (x *explanation) mayBe(k IDKind) bool { return x.o.Kind == "" || x.o.Kind == k }
+
+type place struct {
+	stream string
+	seq    uint64
+}
+
+// explanation gathers a life: from the operations that are known to belong to it, more of it is found, until nothing is new.
+type explanation struct {
+	*Desk
+	o    ExplainOptions
+	id   string
+	kind IDKind
+	// ops are the operations of the life; unread are those whose entries were not looked at yet.
+	ops    map[ledger.Op]*OperationState
+	unread []ledger.Op
+	seen   map[place]bool
+	// needles are ids of which at least one is in every sourced event of the life that has any.
+	needles map[string]bool
+	stale   bool // needles or operations are newer than the last scan for them
+	uids    map[[2]string]bool
+	moments []Moment
+}
+
+func (x *explanation) add(op ledger.Op) {
+	if op.ID != "" && x.ops[op] == nil {
+		x.ops[op] = &OperationState{Account: op.Account, Operation: op.ID, State: "waiting"}
+		x.unread = append(x.unread, op)
+		x.stale = true
+	}
+}
+
+func (x *explanation) need(ids ...string) {
+	for _, id := range ids {
+		if id != "" && !x.needles[id] {
+			x.needles[id], x.stale = true, true
+		}
+	}
+}
+
+// tell adds a moment once; it reports whether it is new.
+func (x *explanation) tell(m Moment) bool {
+	p := place{m.Stream, m.Seq}
+	if x.seen[p] {
+		return false
+	}
+	x.seen[p] = true
+	x.moments = append(x.moments, m)
+	return true
+}
+
+func (x *explanation) findLetter(ctx context.Context) error {
+	seq, err := strconv.ParseUint(x.id, 10, 64)
+	if err != nil {
+		return nil
+	}
+	o, err := x.open(ctx, seq)
+	if gone, ok := errors.AsType[*GoneError](err); ok {
+		if gone.Note != nil {
+			x.add(ledger.Op{Account: gone.Note.Account, ID: gone.Note.Operation})
+			return nil
+		}
+		return x.scan(ctx, x.cfg.Names.Events, []string{events.SubmissionSubject(events.TypeFailed, "*", "*")}, func(m bus.Stored) {
+			e, _ := events.Decode(m.Header, m.Data)
+			if f, ok := e.Data.(*events.Failed); ok && f.DeadLetter != nil && f.DeadLetter.Sequence == seq {
+				x.add(ledger.Op{Account: f.Account, ID: f.Operation})
+			}
+		})
+	}
+	if err == nil {
+		x.add(ledger.Op{Account: o.Account, ID: o.Operation})
+	}
+	return err
+}
+
+func (x *explanation) findOperation(ctx context.Context) error {
+	found, err := x.history(ctx, events.SubmissionSubject("candidate.submission.*", "*", x.id))
+	for _, r := range found {
+		account, _ := events.AccountOfSubject(r.subject)
+		op, _, _, _ := named(r.event)
+		x.add(ledger.Op{Account: account, ID: op})
+	}
+	return err
+}
+
+func (x *explanation) findUID(ctx context.Context) error {
+	found, err := x.history(ctx, events.StatusSubject("*", x.id))
+	for _, r := range found {
+		if s, ok := r.event.Data.(*events.StatusChanged); ok {
+			x.add(ledger.Op{Account: s.Account, ID: s.Operation})
+		}
+	}
+	return err
+}
+
+// findMentioned reads all claims, outcomes and sourced events for those that have the id. A uid is found so whose first status is
+// not stored yet.
+func (x *explanation) findMentioned(ctx context.Context) error {
+	x.need(x.id)
+	err := x.scan(ctx, x.cfg.Names.Events, []string{events.SubmissionSubject("candidate.submission.*", "*", "*")}, func(m bus.Stored) {
+		if !x.mayMention(m) {
+			return
+		}
+		e, err := events.Decode(m.Header, m.Data)
+		if err != nil {
+			return
+		}
+		op, sourced, candidate, uid := named(e)
+		if account, ok := events.AccountOfSubject(m.Subject); ok && x.is(sourced, candidate, uid) {
+			x.add(ledger.Op{Account: account, ID: op})
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return x.readSourcedStream(ctx)
+}
+
+// is reports whether the id that is asked for is this event's or this candidate's. The first answer settles its kind.
+func (x *explanation) is(event, candidate, uid string) bool {
+	for _, as := range []struct {
+		kind IDKind
+		id   string
+	}{{KindEvent, event}, {KindCandidate, candidate}, {KindUID, uid}} {
+		if as.id == x.id && (x.kind == "" && x.mayBe(as.kind) || x.kind == as.kind) {
+			x.kind = as.kind
+			return true
+		}
+	}
+	return false
+}
+
+// named is what an entry names: its operation, the sourced event's id, the sourcing service's and Comeet's id of the candidate.
+func named(e events.Event) (op, sourced, candidate, uid string) {
+	id := func(r *events.SourcedRef) string {
+		if r == nil {
+			return ""
+		}
+		return r.ID
+	}
+	switch d := e.Data.(type) {
+	case *events.Claimed:
+		if _, own, ok := strings.Cut(d.PartnerCandidateID, "-"); ok {
+			candidate = own
+		}
+		return d.Operation, d.Sourced.ID, candidate, ""
+	case *events.Accepted:
+		return d.Operation, d.Sourced.ID, d.CandidateID, d.CandidateUID
+	case *events.Failed:
+		return d.Operation, id(d.Sourced), d.CandidateID, ""
+	case *events.StatusChanged:
+		return d.Operation, id(d.Sourced), d.CandidateID, d.CandidateUID
+	}
+	return "", "", "", ""
+}
+
+// follow reads on until nothing new belongs to the life.
+func (x *explanation) follow(ctx context.Context) error {
+	for len(x.unread) > 0 || x.stale {
+		for len(x.unread) > 0 {
+			op := x.unread[0]
+			x.unread = x.unread[1:]
+			if err := x.readOperation(ctx, op); err != nil {
+				return err
+			}
+		}
+		if x.stale {
+			if err := x.readSourcedStream(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if !x.o.Comeet {
+		return nil
+	}
+	for uid := range x.uids {
+		if err := x.askComeet(ctx, uid[0], uid[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readOperation reads an operation's entries and what hangs on them.
+func (x *explanation) readOperation(ctx context.Context, op ledger.Op) error {
+	entries, err := x.history(ctx, events.SubmissionSubject("candidate.submission.*", op.Account, op.ID))
+	if err != nil {
+		return err
+	}
+	for _, r := range entries {
+		if err := x.readEntry(ctx, op, r); err != nil {
+			return err
+		}
+		x.ops[op].moveOn(r.event)
+	}
+	return nil
+}
+
+func (x *explanation) readEntry(ctx context.Context, op ledger.Op, r record) error {
+	_, sourced, candidate, uid := named(r.event)
+	x.need(sourced, candidate)
+	x.tell(Moment{Time: r.stored, Stream: x.cfg.Names.Events, Seq: r.seq, Who: whoWrote(r.event), What: wordsOf(r.event), Operation: op.ID})
+	if uid != "" && !x.uids[[2]string{op.Account, uid}] {
+		x.uids[[2]string{op.Account, uid}] = true
+		statuses, err := x.history(ctx, events.StatusSubject(op.Account, uid))
+		if err != nil {
+			return err
+		}
+		for _, s := range statuses {
+			x.tell(Moment{Time: s.stored, Stream: x.cfg.Names.Events, Seq: s.seq, Who: "Comeet", What: wordsOf(s.event), Operation: op.ID})
+		}
+	}
+	if f, ok := r.event.Data.(*events.Failed); ok && f.DeadLetter != nil {
+		return x.readLetter(ctx, f)
+	}
+	return nil
+}
+
+// readLetter looks where the original of a refused event is.
+func (x *explanation) readLetter(ctx context.Context, f *events.Failed) error {
+	stream, seq := x.cfg.Names.DeadLetters, f.DeadLetter.Sequence
+	m, err := x.bus.Message(ctx, stream, seq)
+	if err == nil {
+		if l, ok := letterOf(m); ok {
+			if l.explainBy(f, 0); l.Operation != "" {
+				x.tell(Moment{Time: m.Time, Stream: stream, Seq: seq, Who: "desk", What: fmt.Sprintf("the original was put on the desk as dead letter %d and lies there", seq), Operation: f.Operation})
+			}
+		}
+	} else if !errors.Is(err, bus.ErrNotFound) {
+		return err
+	}
+	return x.readNotes(ctx, f.Account, seq)
+}
+
+// readNotes reads what an operator did with a letter, and goes on with what came of it.
+func (x *explanation) readNotes(ctx context.Context, account string, seq uint64) error {
+	for _, action := range []Action{ActionReplayed, ActionDiscarded} {
+		m, err := x.bus.Last(ctx, x.cfg.Names.DeadLetters, noteSubject(account, "*", string(action), seq))
+		if errors.Is(err, bus.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		n, err := noteOf(m)
+		if err != nil {
+			return err
+		}
+		x.add(ledger.Op{Account: n.Account, ID: n.Operation})
+		x.add(ledger.Op{Account: n.Account, ID: n.ReplayOperation})
+		x.tell(Moment{Time: m.Time, Stream: x.cfg.Names.DeadLetters, Seq: m.Seq, Who: "operator", What: fmt.Sprintf("dead letter %d was %s", n.Seq, n), Operation: n.Operation})
+	}
+	return nil
+}
+
+// readSourcedStream finds the sourced events of the life, and operations through them.
+func (x *explanation) readSourcedStream(ctx context.Context) error {
+	x.stale = false
+	type mark struct {
+		account string
+		seq     uint64
+	}
+	var marks []mark
+	var owns []ledger.Op
+	err := x.scan(ctx, x.cfg.Names.Sourced, nil, func(m bus.Stored) {
+		account, ok := events.AccountOfSubject(m.Subject)
+		if !ok {
+			return
+		}
+		id := ledger.Identity{Stream: x.cfg.Names.Sourced, Created: x.sourcedCreated, Seq: m.Seq, Replay: header(m.Header, ReplayHeader)}
+		nameless := ledger.Op{Account: account}.Of(id)
+		if x.ops[nameless] == nil && !x.mayMention(m) {
+			return
+		}
+		s, invalid := x.readSourced(account, m.Header, m.Data, id)
+		if x.ops[s.op] == nil && !x.is(s.identity.ID, s.candidateID, "") {
+			return
+		}
+		x.add(s.op)
+		x.need(s.identity.ID, s.candidateID)
+		if seq, ok := x.letterOfMark(id.Replay); ok {
+			marks = append(marks, mark{account, seq})
+		}
+		if s.own != s.op {
+			owns = append(owns, s.own)
+		}
+		moment := Moment{Time: m.Time, Stream: x.cfg.Names.Sourced, Seq: m.Seq, Who: cmp.Or(s.identity.Source, "unknown"), What: sourcedWords(s, invalid), Operation: s.op.ID}
+		if id.Replay != "" {
+			moment.Who = "operator"
+		}
+		if x.o.Unmask {
+			moment.Content = json.RawMessage(maskJSON(m.Data, isBinary(m.Header), true))
+		}
+		x.tell(moment)
+	})
+	if err != nil {
+		return err
+	}
+	for _, own := range owns {
+		entries, err := x.history(ctx, events.SubmissionSubject("candidate.submission.*", own.Account, own.ID))
+		if err != nil {
+			return err
+		}
+		for _, r := range entries {
+			op, _, _, _ := named(r.event)
+			if err := x.readEntry(ctx, ledger.Op{Account: own.Account, ID: op}, r); err != nil {
+				return err
+			}
+		}
+	}
+	for _, m := range marks {
+		if err := x.readNotes(ctx, m.account, m.seq); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// progressEvery is how many messages are read between two words about it.
+const progressEvery = 10_000
+
+func (x *explanation) scan(ctx context.Context, stream string, filters []string, visit func(bus.Stored)) error {
+	read := 0
+	return x.bus.Scan(ctx, bus.ScanSpec{Stream: stream, Filters: filters}, func(m bus.Stored) error {
+		if read++; read%progressEvery == 0 && x.o.Progress != nil {
+			x.o.Progress(stream, read)
+		}
+		visit(m)
+		return nil
+	})
+}
+
+// mayMention is false only for a message that has none of the needles, so that few need to be decoded. An escape may hide one.
+func (x *explanation) mayMention(m bus.Stored) bool {
+	if bytes.IndexByte(m.Data, '\\') >= 0 {
+		return true
+	}
+	for needle := range x.needles {
+		if bytes.Contains(m.Data, []byte(needle)) {
+			return true
+		}
+	}
+	for _, values := range m.Header {
+		for _, v := range values {
+			if x.needles[v] || strings.Contains(v, "%") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// askComeet looks at a candidate as it is now.
+func (x *explanation) askComeet(ctx context.Context, account, uid string) error {
+	m := Moment{Time: x.bus.Now(), Who: "Comeet"}
+	i := slices.IndexFunc(x.cfg.Accounts, func(a Account) bool { return a.Name == account && a.Credentials != nil })
+	if i < 0 {
+		m.What = fmt.Sprintf("candidate %s was not asked for: there are no credentials here for account %s", uid, account)
+		x.moments = append(x.moments, m)
+		return nil
+	}
+	a := x.cfg.Accounts[i]
+	opts := []comeet.Option{comeet.WithBaseURL(a.BaseURL), comeet.WithTimeout(x.cfg.RequestTimeout)}
+	if x.cfg.PlainHTTP {
+		opts = append(opts, comeet.WithPlainHTTP())
+	}
+	if x.cfg.Transport != nil {
+		opts = append(opts, comeet.WithTransport(x.cfg.Transport))
+	}
+	client, err := comeet.NewClient(a.Credentials, opts...)
+	if err != nil {
+		return err
+	}
+	var call []comeet.CallOption
+	if isDigits(uid) {
+		call = append(call, comeet.ByRealID())
+	}
+	c, answer, err := client.RetrieveCandidate(ctx, uid, call...)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		// It says what happened and holds nothing of the person.
+		m.What = fmt.Sprintf("now: candidate %s: %v", uid, err)
+	default:
+		m.What = "now: candidate " + uid + ": " + stateWords(stateOver(events.State{}, c))
+		if !answer.Date.IsZero() {
+			m.Time = answer.Date
+		}
+		if x.o.Unmask {
+			if m.Content, err = json.Marshal(c); err != nil {
+				return err
+			}
+		}
+	}
+	x.moments = append(x.moments, m)
+	return nil
+}
+
+// life puts everything into its order.
+func (x *explanation) life() *Life {
+	stream := map[string]int{x.cfg.Names.Sourced: 0, x.cfg.Names.DeadLetters: 1, x.cfg.Names.Events: 2, "": 3}
+	slices.SortStableFunc(x.moments, func(a, b Moment) int {
+		if a.Stream == "" || b.Stream == "" {
+			return cmp.Compare(stream[a.Stream], stream[b.Stream]) // the present comes last, whatever Comeet's clock says
+		}
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(stream[a.Stream], stream[b.Stream]), cmp.Compare(a.Seq, b.Seq))
+	})
+	out := &Life{Kind: x.kind, Moments: x.moments}
+	first := map[string]int{}
+	for op, state := range x.ops {
+		out.Operations = append(out.Operations, *state)
+		first[op.ID] = slices.IndexFunc(x.moments, func(m Moment) bool { return m.Operation == op.ID })
+	}
+	slices.SortFunc(out.Operations, func(a, b OperationState) int {
+		return cmp.Or(cmp.Compare(first[a.Operation], first[b.Operation]), cmp.Compare(a.Operation, b.Operation))
+	})
+	return out
+}

@@ -1,0 +1,105 @@
+package connector
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// Action is what an operator did with a dead letter.
+type Action string
+
+// The actions that take a letter off the desk.
+const (
+	ActionReplayed  Action = "replayed"
+	ActionDiscarded Action = "discarded"
+)
+
+// Note is what stays of a letter that was taken off the desk. It holds no person's data, unless the operator's reason does.
+type Note struct {
+	Action Action `json:"action"`
+	// Seq is the letter's sequence, Refused the reason why it was one; empty if not known.
+	Seq     uint64        `json:"seq"`
+	Refused events.Reason `json:"refused,omitempty"`
+	// Reason is the operator's, of a discard.
+	Reason string `json:"reason,omitempty"`
+	// Replay is the mark of the replayed event, ReplaySeq its sequence in the sourced stream, and ReplayOperation what it asks
+	// for: after an edit that may be another operation than the letter's. Edited is whether the operator changed it.
+	Replay          string `json:"replay,omitempty"`
+	ReplaySeq       uint64 `json:"replay_seq,omitempty"`
+	ReplayOperation string `json:"replay_operation,omitempty"`
+	Edited          bool   `json:"edited,omitempty"`
+	// Account, Operation, CandidateID and Sourced are the letter's.
+	Account     string             `json:"account"`
+	Operation   string             `json:"operation,omitempty"`
+	CandidateID string             `json:"candidate_id,omitempty"`
+	Sourced     *events.SourcedRef `json:"sourced,omitempty"`
+
+	// Stored is when, by the bus's clock.
+	Stored time.Time `json:"-"`
+}
+
+// String tells what was done and when.
+func (n *Note) String() string {
+	at := n.Stored.UTC().Format(time.RFC3339)
+	if n.Action == ActionDiscarded {
+		return fmt.Sprintf("discarded at %s: %s", at, n.Reason)
+	}
+	edited := ""
+	if n.Edited {
+		edited = " after an edit"
+	}
+	as := ""
+	if n.ReplaySeq > 0 {
+		as = fmt.Sprintf(" as message %d of the sourced stream", n.ReplaySeq)
+	}
+	return fmt.Sprintf("replayed%s at %s%s, mark %s", edited, at, as, n.Replay)
+}
+
+// noteSubject lies beside the letters' subjects, one level deeper. The stream takes one message per subject, so that an action that
+// is repeated after a crash is noted once.
+func noteSubject(account, own, action string, seq uint64) string {
+	return lettersSubject + account + "." + own + "." + action + "." + strconv.FormatUint(seq, 10)
+}
+
+// takeOff notes what was done with a letter, then erases it. A crash in between leaves a letter that may be taken off again.
+func (d *Desk) takeOff(ctx context.Context, o *opened, n Note) error {
+	n.Seq, n.Account, n.Refused = o.Seq, o.Account, o.Reason
+	n.Operation, n.CandidateID, n.Sourced = o.Operation, o.CandidateID, o.Sourced
+	raw, err := json.Marshal(n)
+	if err != nil {
+		return fmt.Errorf("note what was done with dead letter %d: %w", o.Seq, err)
+	}
+	_, err = d.bus.Publish(ctx, bus.Write{Subject: noteSubject(o.Account, o.own, string(n.Action), o.Seq), Data: raw})
+	if err != nil && !errors.Is(err, bus.ErrConflict) {
+		return fmt.Errorf("note what was done with dead letter %d: %w", o.Seq, err)
+	}
+	return d.bus.Erase(ctx, d.cfg.Names.DeadLetters, o.Seq)
+}
+
+// note reads the last note about a letter; account, own and action may be "*". nil if there is none.
+func (d *Desk) note(ctx context.Context, account, own, action string, seq uint64) (*Note, error) {
+	m, err := d.bus.Last(ctx, d.cfg.Names.DeadLetters, noteSubject(account, own, action, seq))
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return noteOf(m)
+}
+
+func noteOf(m bus.Stored) (*Note, error) {
+	n := new(Note)
+	if err := json.Unmarshal(m.Data, n); err != nil {
+		return nil, fmt.Errorf("the note on %s is not readable; somebody else wrote it: %w", m.Subject, err)
+	}
+	n.Stored = m.Time
+	return n, nil
+}

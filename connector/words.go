@@ -1,0 +1,131 @@
+package connector
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// What happened, in words for an operator. Nothing here tells who a person is.
+
+// moveOn takes an entry as the operation's last one.
+func (o *OperationState) moveOn(e events.Event) {
+	switch d := e.Data.(type) {
+	case *events.Claimed:
+		o.State, o.Reason = string(d.State), ""
+		if _, id, ok := strings.Cut(d.PartnerCandidateID, "-"); ok {
+			o.CandidateID = id
+		}
+	case *events.Accepted:
+		o.State, o.Reason, o.CandidateID, o.CandidateUID = "accepted", "", d.CandidateID, d.CandidateUID
+	case *events.Failed:
+		o.State, o.Reason = "failed", d.Reason
+		if d.CandidateID != "" {
+			o.CandidateID = d.CandidateID
+		}
+	}
+}
+
+// whoWrote is whose doing an entry is.
+func whoWrote(e events.Event) string {
+	switch d := e.Data.(type) {
+	case *events.Claimed:
+		if d.Owner != "" {
+			return d.Owner
+		}
+	case *events.Failed:
+		if d.Comeet != nil {
+			return "Comeet"
+		}
+	case *events.Accepted:
+		if d.Outcome != events.OutcomeDuplicate {
+			return "Comeet"
+		}
+	}
+	return "connector"
+}
+
+func wordsOf(e events.Event) string {
+	switch d := e.Data.(type) {
+	case *events.Claimed:
+		switch d.State {
+		case events.StateClaimed:
+			return fmt.Sprintf("claimed: attempt %d, position %s, matched by %s", d.Attempt, d.PositionUID, d.MatchedBy)
+		case events.StateInDoubt:
+			return fmt.Sprintf("in doubt: the answer to attempt %d was lost", d.Attempt)
+		case events.StateReleased:
+			return fmt.Sprintf("released: nothing came of attempt %d", d.Attempt)
+		}
+		return fmt.Sprintf("%s: attempt %d", d.State, d.Attempt)
+	case *events.Accepted:
+		return fmt.Sprintf("accepted: candidate %s (%s) at position %s, for event %s", d.CandidateUID, d.Outcome, d.PositionUID, d.Sourced.ID)
+	case *events.Failed:
+		out := fmt.Sprintf("failed: %s: %s", d.Reason, d.Message)
+		if d.Sourced != nil {
+			out += "; event " + d.Sourced.ID
+		}
+		for _, v := range d.Violations {
+			out += "; " + v.String()
+		}
+		return out
+	case *events.StatusChanged:
+		var what []string
+		for _, c := range d.Changed {
+			what = append(what, string(c))
+		}
+		return fmt.Sprintf("status of candidate %s (%s): %s", d.CandidateUID, strings.Join(what, ", "), stateWords(d.State))
+	}
+	return e.Type
+}
+
+func stateWords(s events.State) string {
+	var parts []string
+	add := func(name, value string) {
+		if value != "" {
+			parts = append(parts, name+value)
+		}
+	}
+	add("", s.Status)
+	for _, step := range s.CurrentSteps {
+		add("at ", step.Name)
+	}
+	add("prospect ", s.ProspectStatus)
+	add("position ", s.PositionUID)
+	add("because ", s.DispositionReason)
+	if s.Deleted {
+		parts = append(parts, "deleted")
+	}
+	if s.Merged {
+		parts = append(parts, "merged into another candidate")
+	}
+	if len(parts) == 0 {
+		return "nothing shown"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func sourcedWords(s *sourced, invalid *events.InvalidError) string {
+	what := "published"
+	if s.identity.Replay != "" {
+		what = "replayed with mark " + s.identity.Replay
+	}
+	if s.identity.ID != "" {
+		what += ": event " + s.identity.ID
+	}
+	if s.candidateID != "" {
+		what += ", candidate " + s.candidateID
+	}
+	if invalid != nil {
+		return what + ", breaking the contract"
+	}
+	switch p := s.data.Position; {
+	case p.UID != "":
+		what += ", position " + p.UID
+	case p.CustomID != "":
+		what += ", position with custom_id " + p.CustomID
+	default:
+		what += fmt.Sprintf(", position named %q", p.Name)
+	}
+	return what
+}
