@@ -93,7 +93,7 @@ var (
 	errUsed         = errors.New("the permit was used or released before; take a new one")
 	errBreakerOpen  = errors.New("the breaker opened after the permit was given; nothing was sent")
 	errPassedOver   = errors.New("the permit was the breaker's or a denied capability's trial and was not used in time; nothing was sent")
-	errDenied       = errors.New("Comeet denied this capability after the permit was given; nothing was sent")
+	errDenied       = errors.New("this capability was denied by Comeet after the permit was given; nothing was sent")
 	errPaused       = errors.New("an operator paused the account; nothing was sent")
 	errBookingSpent = errors.New("the booking of requests is spent or has run out; nothing was sent")
 )

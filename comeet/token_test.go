@@ -89,7 +89,7 @@ func TestTokenIsKeptAndRenewedEarly(t *testing.T) {
 		minted := 0
 		creds := func() (string, string, error) { minted++; return testKey, testSecret, nil }
 		c, err := comeet.NewClient(creds, unlimited(), comeet.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
-			if left := expiry(t, bearer(r)).Sub(time.Now()); left < 45*time.Second || left > 10*time.Minute {
+			if left := time.Until(expiry(t, bearer(r))); left < 45*time.Second || left > 10*time.Minute {
 				t.Errorf("sent with a token of %s", left)
 			}
 			return answer(r, 200, nil, `{"positions":[]}`), nil

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
+	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -76,6 +77,55 @@ func TestCrashAtEveryStep(t *testing.T) {
 				t.Errorf("%d candidates at Comeet, want 1", n)
 			}
 			w.checkLeaks(first.logs.String())
+		})
+	}
+}
+
+// A process that is stopped beyond every lease, wherever it is, changes nothing when it goes on: another one has settled what
+// it had in hand, and it learns so from the ledger.
+func TestFrozenBeyondEveryLease(t *testing.T) {
+	for _, step := range []struct {
+		name, subject string
+		fault         *comeettest.Fault
+	}{
+		{name: "with a claim, before the POST", subject: "candidate.submission.claimed."},
+		{name: "with a POST under way that Comeet has acted on", fault: fault(comeettest.ActThen(comeettest.Delay(100 * time.Millisecond)))},
+		{name: "with the answer, before the outcome", subject: "candidate.submission.accepted."},
+	} {
+		t.Run(step.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			p := newProxy(t, w.NATSURL)
+			var there <-chan struct{}
+			if step.fault != nil {
+				c := make(chan struct{})
+				there = c
+				w.fake.Control(comeettest.CreateCandidate, func(comeettest.Request) (comeettest.Fault, bool) {
+					close(c)
+					return *step.fault, true
+				})
+			} else {
+				there = p.set(step.subject, step.subject == "candidate.submission.claimed.")
+			}
+			first := w.spawn(func(c *child) { c.NATSURL, c.Replica = p.url(), "first" })
+			w.publish("e1", person(1))
+			select {
+			case <-there:
+			case <-time.After(30 * time.Second):
+				t.Fatal("the connector did not come to this step")
+			}
+			first.freeze()
+			w.run(func(c *connector.Config) { c.Replica = "second" })
+			w.outcome("e1")
+			first.thaw()
+			p.release()
+			w.publish("e2", person(2))
+			w.outcome("e2")
+			first.stop()
+			w.check()
+			if n := len(w.fake.Candidates("default")); n != 2 {
+				t.Errorf("%d candidates at Comeet, want 2", n)
+			}
 		})
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -388,25 +387,4 @@ func (d *Desk) Discard(ctx context.Context, reason string, seqs ...uint64) error
 		}
 	}
 	return errors.Join(gone...)
-}
-
-// ParseSeqs reads sequences of letters, such as 12 or 7-9.
-func ParseSeqs(texts []string) ([]uint64, error) {
-	const most = 100_000
-	var out []uint64
-	for _, t := range texts {
-		first, last, isRange := strings.Cut(t, "-")
-		if !isRange {
-			last = first
-		}
-		from, err := strconv.ParseUint(first, 10, 64)
-		to, err2 := strconv.ParseUint(last, 10, 64)
-		if err != nil || err2 != nil || from == 0 || to < from || to-from >= most {
-			return nil, fmt.Errorf("%q names no dead letters: give sequences such as 12, or ranges such as 7-9", t)
-		}
-		for seq := from; seq <= to; seq++ {
-			out = append(out, seq)
-		}
-	}
-	return out, nil
 }

@@ -86,7 +86,7 @@ func newWorld(t testing.TB, opts ...option) *world {
 	t.Helper()
 	s := setup{child: child{
 		Accounts: []string{"default"}, RequestTimeout: 500 * time.Millisecond, SettleDelay: 100 * time.Millisecond,
-		PollInterval: time.Second, Workers: 16, Replica: "r1",
+		PollInterval: time.Second, Workers: 16, Replica: "r1", MemberTTL: time.Second,
 	}, bus: bustest.Options{Dir: t.TempDir()}}
 	for _, o := range opts {
 		o(&s)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/rs/zerolog"
 
@@ -196,7 +197,7 @@ type lettersReplayCommand struct {
 
 // Run replays letters. Its error counts those that stay on the desk.
 func (c lettersReplayCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
-	seqs, err := connector.ParseSeqs(c.Seqs)
+	seqs, err := parseSeqs(c.Seqs)
 	if err != nil {
 		return err
 	}
@@ -266,7 +267,7 @@ type lettersDiscardCommand struct {
 
 // Run discards letters.
 func (c lettersDiscardCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
-	seqs, err := connector.ParseSeqs(c.Seqs)
+	seqs, err := parseSeqs(c.Seqs)
 	if err != nil {
 		return err
 	}
@@ -300,11 +301,31 @@ func reasonOf(r events.Reason) string {
 
 // printable keeps what a stranger chose from steering the terminal.
 func printable(s string) string {
-	quoted := strconv.Quote(s)
-	if quoted == `"`+s+`"` {
-		return s
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
 	}
-	return quoted
+	return s
+}
+
+// parseSeqs reads sequences of letters, such as 12 or 7-9.
+func parseSeqs(texts []string) ([]uint64, error) {
+	const most = 100_000
+	var out []uint64
+	for _, t := range texts {
+		first, last, isRange := strings.Cut(t, "-")
+		if !isRange {
+			last = first
+		}
+		from, err := strconv.ParseUint(first, 10, 64)
+		to, err2 := strconv.ParseUint(last, 10, 64)
+		if err != nil || err2 != nil || from == 0 || to < from || to-from >= most {
+			return nil, fmt.Errorf("%q names no dead letters: give sequences such as 12, or ranges such as 7-9", t)
+		}
+		for seq := from; seq <= to; seq++ {
+			out = append(out, seq)
+		}
+	}
+	return out, nil
 }
 
 func jsonLines[T any](out io.Writer, rows []T) error {

@@ -46,12 +46,17 @@ func (b *Bus) Scan(ctx context.Context, spec ScanSpec, visit func(Stored) error)
 		return fmt.Errorf("scan stream %s: %w", spec.Stream, err)
 	}
 	s := &scan{bus: b, spec: spec, end: end, visit: visit}
-	for done := false; !done; {
-		if done, err = s.stretch(ctx); err != nil {
+	for {
+		before := s.last
+		done, err := s.stretch(ctx)
+		if err != nil || done {
 			return err
 		}
+		// What ended it at once may take a while to heal.
+		if s.last == before && !pause(ctx, 50*time.Millisecond) {
+			return context.Cause(ctx)
+		}
 	}
-	return nil
 }
 
 type scan struct {
