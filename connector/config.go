@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"regexp"
 	"time"
 
@@ -166,6 +168,9 @@ func (c Config) Validate() error {
 		if a.Credentials == nil {
 			refuse("account %q has no API key or secret", a.Name)
 		}
+		if u, err := url.Parse(a.BaseURL); err == nil && u.Scheme == "http" && !c.PlainHTTP && !isLoopback(u.Hostname()) {
+			refuse("account %q: COMEET_BASE_URL is plain http: tokens and personal data would cross the network readably; use https, or set COMEET_PLAIN_HTTP if you must", a.Name)
+		}
 		if off := a.RateLimit == (comeet.Limit{}) && c.NoRateLimit; !off && a.RateLimit.Requests < 10 {
 			refuse("account %q: RATE_LIMIT must allow at least 10 requests, or be off", a.Name)
 		}
@@ -217,6 +222,11 @@ func (c Config) Validate() error {
 
 // lease is how long a claim is left alone: no request under it can still be running afterwards.
 func (c Config) lease() time.Duration { return 2*c.RequestTimeout + c.SettleDelay }
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
 
 func (c Config) layout() bus.Layout {
 	return bus.Layout{Names: c.Names, Replicas: c.Replicas, EventsMaxBytes: c.EventsMaxBytes, RePublish: c.RePublish}

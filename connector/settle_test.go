@@ -373,12 +373,12 @@ func TestOutageBlamesNobody(t *testing.T) {
 			})
 			w.publish("before", person(10_000))
 			w.outcome("before")
+			before := w.fake.Counts().ByRoute[comeettest.CreateCandidate]
 			w.fake.OutageOf(tc.scope, tc.fault)
 			for n := range tc.events {
 				w.publish(fmt.Sprint("e", n), person(n))
 			}
 			// Two rests, in the scale of the defaults ten seconds; refused connections reach nobody who could count them.
-			before := w.fake.Counts().ByRoute[comeettest.CreateCandidate]
 			w.eventually("the outage to be noticed", func() bool {
 				return w.fake.Counts().ByRoute[comeettest.CreateCandidate] >= before+max(2, tc.posts) || tc.posts == 0 && strings.Contains(w.logs.String(), "breaker open")
 			})

@@ -1,0 +1,659 @@
+package connector_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+
+	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
+	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// desk opens the operators' desk.
+func (w *world) desk(change ...func(*connector.Config)) *connector.Desk {
+	w.Helper()
+	cfg := w.config(zerolog.New(w.logs))
+	for _, c := range change {
+		c(&cfg)
+	}
+	d, err := connector.OpenDesk(w.Context(), cfg)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(d.Close)
+	return d
+}
+
+func (w *world) list(d *connector.Desk, f connector.LetterFilter) []connector.Letter {
+	w.Helper()
+	out, err := d.List(w.Context(), f)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return out
+}
+
+// replay replays letters and returns what came of each.
+func (w *world) replay(d *connector.Desk, o connector.ReplayOptions, seqs ...uint64) []connector.Replayed {
+	w.Helper()
+	var out []connector.Replayed
+	if err := d.Replay(w.Context(), seqs, o, func(r connector.Replayed) { out = append(out, r) }); err != nil {
+		w.Fatal(err)
+	}
+	w.checkLeaks(fmt.Sprintf("%+v", out))
+	return out
+}
+
+func (w *world) forecast(d *connector.Desk, seq uint64) connector.Replayed {
+	w.Helper()
+	return w.replay(d, connector.ReplayOptions{DryRun: true}, seq)[0]
+}
+
+// refused publishes one event that must fail and returns its letter.
+func (w *world) refused(d *connector.Desk, id string, data *events.Sourced) connector.Letter {
+	w.Helper()
+	w.publish(id, data)
+	return w.letterOf(d, id)
+}
+
+// letterOf waits for an event's refusal and returns its letter.
+func (w *world) letterOf(d *connector.Desk, id string) connector.Letter {
+	w.Helper()
+	f, ok := w.outcome(id).Data.(*events.Failed)
+	if !ok {
+		w.Fatalf("%s was not refused", id)
+	}
+	for _, l := range w.list(d, connector.LetterFilter{}) {
+		if l.Seq == f.DeadLetter.Sequence {
+			return l
+		}
+	}
+	w.Fatalf("the letter of %s is not listed", id)
+	return connector.Letter{}
+}
+
+// publishInvalid stores an event with a misspelled field.
+func (w *world) publishInvalid(id string, data *events.Sourced) {
+	w.Helper()
+	h, body, err := events.Encode(events.New(source, id, data))
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.publishRaw(sent{identity: source + " " + id, account: "default"}, h, bytes.Replace(body, []byte("last_name"), []byte("lastname"), 1))
+}
+
+// accepted waits until one of an event's outcomes is that it was accepted, and returns all of them.
+func (w *world) accepted(id string) []string {
+	w.Helper()
+	var out []string
+	w.eventually(id+" to be accepted", func() bool {
+		out = nil
+		for _, e := range w.read().outcomes()[source+" "+id] {
+			out = append(out, outcomeOf(e))
+		}
+		return slices.ContainsFunc(out, func(o string) bool {
+			return slices.Contains([]string{"created", "existing", "recovered", "duplicate"}, o)
+		})
+	})
+	return out
+}
+
+// candidates proves how many candidates there are, each at most once.
+func (w *world) candidates(want int) {
+	w.Helper()
+	w.noneOutstanding("default")
+	if got := len(w.fake.Candidates("default")); got != want {
+		w.Errorf("%d candidates at Comeet, want %d", got, want)
+	}
+	if dup := w.fake.Duplicates("default"); len(dup) > 0 {
+		w.Errorf("duplicates: %v", dup)
+	}
+	w.checkLeaks(w.logs.String())
+}
+
+func oftenRead(cfg *connector.Config) { cfg.PositionsInterval = time.Second }
+
+// Whatever was refused can be found, looked at without seeing a person, and replayed once its cause is mended.
+func TestDeskFromRefusalToCandidate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(oftenRead)
+	d := w.desk()
+	recruiter := w.fake.Recruiter("default")
+	resume := []byte("a résumé")
+	cases := []struct {
+		reason events.Reason
+		breaks func(*events.Sourced)
+		answer *comeettest.Fault
+		times  int
+		mend   func() error
+	}{
+		{reason: events.ReasonInvalidEvent},
+		{reason: events.ReasonPositionNotFound, breaks: func(s *events.Sourced) { s.Position.UID = "99.999" },
+			mend: func() error {
+				return recruiter.AddPosition(comeettest.Position{UID: "99.999", Name: "New", Status: "open"})
+			}},
+		{reason: events.ReasonPositionAmbiguous, breaks: func(s *events.Sourced) { s.Position = events.Position{CustomID: "TWIN"} },
+			mend: func() error { return recruiter.ClosePosition("11.112") }},
+		{reason: events.ReasonPositionClosed, breaks: func(s *events.Sourced) { s.Position.UID = "22.0C1" },
+			mend: func() error { return recruiter.ReopenPosition("22.0C1") }},
+		{reason: events.ReasonPositionOnHold, breaks: func(s *events.Sourced) { s.Position.UID = "22.0C2" },
+			mend: func() error { return recruiter.ReopenPosition("22.0C2") }},
+		{reason: events.ReasonRefused, answer: fault(comeettest.APIError(400, "invalid_email")), times: 1},
+		{reason: events.ReasonFileRefused, answer: fault(comeettest.APIError(403, "malicious_file")), times: 1},
+		{reason: events.ReasonFileMissing,
+			breaks: func(s *events.Sourced) {
+				s.Candidate.Resume = &events.File{Name: personMark + ".pdf", Object: &events.Object{Name: fmt.Sprintf("%x", sha256.Sum256(resume))}}
+			},
+			mend: func() error { w.store("", resume); return nil }},
+		{reason: events.ReasonInDoubt, answer: fault(comeettest.Drop()), times: 3},
+	}
+	var seqs []uint64
+	var oldest []events.Reason
+	for n, c := range cases {
+		data := person(n)
+		if c.breaks != nil {
+			c.breaks(data)
+		}
+		for range c.times {
+			w.fake.Script(comeettest.CreateCandidate, *c.answer)
+		}
+		id := fmt.Sprint("e", n)
+		if c.reason == events.ReasonInvalidEvent {
+			w.publishInvalid(id, data)
+		} else {
+			w.publish(id, data)
+		}
+		l := w.letterOf(d, id)
+		if l.Reason != c.reason || l.CandidateID != data.Candidate.ID || l.Sourced.ID != id || l.Account != "default" || l.Message == "" {
+			t.Errorf("letter of %s: %+v", c.reason, l)
+		}
+		if c.reason == events.ReasonInvalidEvent && (len(l.Violations) != 1 || l.Violations[0].Pointer != "/data/candidate/last_name") {
+			t.Errorf("violations: %v", l.Violations)
+		}
+		seqs, oldest = append(seqs, l.Seq), append(oldest, c.reason)
+	}
+
+	letters := w.list(d, connector.LetterFilter{})
+	var newest []events.Reason
+	for _, l := range slices.Backward(letters) {
+		newest = append(newest, l.Reason)
+	}
+	if diff := cmp.Diff(oldest, newest); diff != "" {
+		t.Errorf("the newest should come first: %s", diff)
+	}
+	if groups := connector.GroupLetters(letters); len(groups) != len(cases) || groups[0].Count != 1 || groups[0].Oldest.IsZero() {
+		t.Errorf("groups: %+v", groups)
+	}
+	for name, f := range map[string]connector.LetterFilter{
+		"account": {Account: "default", Since: letters[0].Stored}, "reason": {Reason: letters[0].Reason},
+		"candidate": {CandidateID: letters[0].CandidateID, Source: source},
+	} {
+		if got := w.list(d, f); len(got) != 1 || got[0].Seq != letters[0].Seq {
+			t.Errorf("by %s: %+v", name, got)
+		}
+	}
+	for name, f := range map[string]connector.LetterFilter{
+		"account": {Account: "other"}, "reason": {Reason: "none"}, "source": {Source: "/nobody"}, "since": {Since: time.Now().Add(time.Hour)},
+	} {
+		if got := w.list(d, f); len(got) != 0 {
+			t.Errorf("by another %s: %+v", name, got)
+		}
+	}
+	for _, seq := range seqs {
+		w.checkMasked(d, seq)
+	}
+
+	for n, c := range cases {
+		before := w.forecast(d, seqs[n])
+		want := connector.VerdictSubmit
+		switch {
+		case c.reason == events.ReasonInvalidEvent:
+			want = connector.VerdictInvalid
+		case strings.HasPrefix(string(c.reason), "position_"):
+			want = connector.VerdictPosition
+			if before.Reason != c.reason {
+				t.Errorf("%s: forecast %+v", c.reason, before)
+			}
+		}
+		if before.Verdict != want || before.Sent || before.InDoubt != (c.reason == events.ReasonInDoubt) {
+			t.Errorf("%s: forecast %+v, want %s", c.reason, before, want)
+		}
+		if want != connector.VerdictSubmit || before.InDoubt {
+			if kept := w.replay(d, connector.ReplayOptions{}, seqs[n])[0]; kept.Sent || kept.Kept == "" {
+				t.Errorf("%s: replayed although it can't succeed or may do harm: %+v", c.reason, kept)
+			}
+		}
+		o := connector.ReplayOptions{Sure: true}
+		if c.reason == events.ReasonInvalidEvent {
+			raw, err := d.Raw(t.Context(), seqs[n])
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Edited = bytes.Replace(raw, []byte("lastname"), []byte("last_name"), 1)
+		}
+		if c.mend != nil {
+			if err := c.mend(); err != nil {
+				t.Fatal(err)
+			}
+			w.eventually("the bus to know that "+string(c.reason)+" is mended", func() bool { return w.forecast(d, seqs[n]).Verdict == connector.VerdictSubmit })
+		}
+		if r := w.replay(d, o, seqs[n])[0]; !r.Sent || r.SourcedSeq == 0 || r.Verdict != connector.VerdictSubmit {
+			t.Errorf("%s: %+v", c.reason, r)
+		}
+		if diff := cmp.Diff([]string{string(c.reason), "created"}, w.accepted(fmt.Sprint("e", n))); diff != "" {
+			t.Errorf("%s: outcomes: %s", c.reason, diff)
+		}
+	}
+	if left := w.list(d, connector.LetterFilter{}); len(left) != 0 {
+		t.Errorf("left on the desk: %+v", left)
+	}
+	w.candidates(len(cases))
+}
+
+// checkMasked looks at a letter both ways: masked, its structure is there and nothing of the person.
+func (w *world) checkMasked(d *connector.Desk, seq uint64) {
+	w.Helper()
+	masked, err := d.Show(w.Context(), seq, false)
+	if err != nil {
+		w.Fatal(err)
+	}
+	raw, err := json.Marshal(masked)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.checkLeaks(string(raw))
+	for _, want := range []string{`"first_name":"•••"`, `"email":"•••"`, `"id":"src-`, `"position":{"`} {
+		if !strings.Contains(string(raw), want) {
+			w.Errorf("letter %d masked lacks %s: %s", seq, want, raw)
+		}
+	}
+	open, err := d.Show(w.Context(), seq, true)
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, mark := range []string{personMark, mailMark, phoneMark} {
+		if !bytes.Contains(open.Content, []byte(mark)) {
+			w.Errorf("letter %d unmasked lacks %s", seq, mark)
+		}
+	}
+}
+
+// A letter of any shape can be listed, shown and discarded; none shows a person in its headers or keys.
+func TestDeskTakesEveryLetter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cases := []struct {
+		name   string
+		header map[string][]string
+		body   string
+		lacks  bool // Content
+	}{
+		{"empty", nil, "", true},
+		{"bytes", map[string][]string{"X-" + mailMark: {personMark}}, "\x00\xff" + personMark, true},
+		{"a string", nil, `"` + personMark + `"`, false},
+		{"a list", nil, `[1, true, null, "` + mailMark + `"]`, false},
+		{"a name as a key", nil, `{"` + personMark + ` Lindqvist": {"first_name": ["` + personMark + `"]}}`, false},
+		{"an address as an id", nil, `{"data": {"candidate": {"id": "` + mailMark + `@example.test", "note": 5550199}}}`, false},
+		{"binary", map[string][]string{"Ce-Id": {"b1"}, "ce-source": {source}, "ce-type": {events.TypeSourced}, "ce-specversion": {"1.0"},
+			"ce-subject": {personMark}, "X-Name": {personMark}}, `{"candidate": {"id": "src-1", "first_name": "` + personMark + `"}}`, false},
+	}
+	for _, c := range cases {
+		w.publishRaw(sent{account: "default"}, c.header, []byte(c.body))
+	}
+	w.run()
+	d := w.desk()
+	w.eventually("all letters", func() bool { return len(w.read()) == len(cases) })
+	letters := w.list(d, connector.LetterFilter{Reason: events.ReasonInvalidEvent})
+	if len(letters) != len(cases) {
+		t.Fatalf("%d letters for %d events", len(letters), len(cases))
+	}
+	shown := map[string]connector.ShownLetter{}
+	for _, l := range letters {
+		raw, err := d.Raw(t.Context(), l.Seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := d.Show(t.Context(), l.Seq, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.ReplaceAll(string(all), "X-"+mailMark, "") // header names are a program's
+		w.checkLeaks(text)
+		shown[string(raw)] = s
+		if f := w.forecast(d, l.Seq); f.Verdict != connector.VerdictInvalid || len(f.Violations) == 0 {
+			t.Errorf("forecast of %q: %+v", raw, f)
+		}
+	}
+	for _, c := range cases {
+		s, ok := shown[c.body]
+		if c.name == "binary" {
+			for raw, one := range shown {
+				if strings.Contains(raw, `"id": "b1"`) && strings.Contains(raw, `"subject": "`+personMark) {
+					s, ok = one, slices.Equal(one.Header["ce-source"], []string{source})
+				}
+			}
+		}
+		if !ok || (s.Content == nil) != c.lacks || s.Bytes != len(c.body) {
+			t.Errorf("%s: shown %v as %+v", c.name, ok, s)
+		}
+	}
+}
+
+func TestDeskDiscards(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	d := w.desk()
+	bad := person(1)
+	bad.Position.UID = "22.0C1"
+	first := w.refused(d, "e1", bad)
+	bad.Candidate.ID = "src-2"
+	second := w.refused(d, "e2", bad)
+	if err := d.Discard(t.Context(), " ", first.Seq); err == nil {
+		t.Error("discarded without a reason")
+	}
+	gone, ok := errors.AsType[*connector.GoneError](d.Discard(t.Context(), "position filled", 999, first.Seq))
+	if !ok || gone.Seq != 999 || gone.Note != nil {
+		t.Errorf("a letter that never was: %v", gone)
+	}
+	if left := w.list(d, connector.LetterFilter{}); len(left) != 1 || left[0].Seq != second.Seq {
+		t.Errorf("left: %+v", left)
+	}
+	_, err := d.Show(t.Context(), first.Seq, false)
+	gone, ok = errors.AsType[*connector.GoneError](err)
+	if !ok || gone.Note == nil || gone.Note.Action != connector.ActionDiscarded || gone.Note.Reason != "position filled" || gone.Note.Refused != events.ReasonPositionClosed {
+		t.Fatalf("after the discard: %v", err)
+	}
+	if r := w.forecast(d, first.Seq); r.Verdict != connector.VerdictGone || !strings.Contains(r.Message, "position filled") {
+		t.Errorf("replay of a discarded letter: %+v", r)
+	}
+	s, err := w.js.Stream(t.Context(), bus.DefaultNames.DeadLetters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := uint64(1); seq <= s.CachedInfo().State.LastSeq; seq++ {
+		if m, err := s.GetMsg(t.Context(), seq); err == nil && seq != second.Seq {
+			w.checkLeaks(m.Subject, string(m.Data))
+		} else if err == nil == (seq == first.Seq) {
+			t.Errorf("message %d: %v", seq, err)
+		}
+	}
+}
+
+// Two operators replay one letter at once, and a letter that was replayed comes back from the dead: one outcome, one candidate.
+func TestReplayTwiceIsOneEvent(t *testing.T) {
+	t.Parallel()
+	for name, died := range map[string]struct {
+		subject string
+		stored  bool
+	}{
+		"sent, its ack lost":  {"candidate.sourced.", true},
+		"sent, not noted":     {"deadletter.candidate.sourced.", false},
+		"noted, not yet gone": {"$JS.API.STREAM.MSG.DELETE.", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			r := w.run(oftenRead)
+			d := w.desk()
+			bad := person(1)
+			bad.Position.UID = "22.0C1"
+			l := w.refused(d, "e1", bad)
+			if err := w.fake.Recruiter("default").ReopenPosition("22.0C1"); err != nil {
+				t.Fatal(err)
+			}
+			w.eventually("the bus to know", func() bool { return w.forecast(d, l.Seq).Verdict == connector.VerdictSubmit })
+			r.stop(w)
+
+			p := newProxy(t, w.NATSURL)
+			mortal := w.desk(func(cfg *connector.Config) { cfg.NATSURL = p.url() })
+			lost := p.set(died.subject, died.stored)
+			ctx, kill := context.WithCancel(t.Context())
+			dead := make(chan error, 1)
+			go func() {
+				dead <- mortal.Replay(ctx, []uint64{l.Seq}, connector.ReplayOptions{}, func(connector.Replayed) {})
+			}()
+			<-lost
+			kill()
+			if err := <-dead; !errors.Is(err, context.Canceled) {
+				t.Fatalf("the operator's process: %v", err)
+			}
+			again := w.replay(d, connector.ReplayOptions{}, l.Seq)[0]
+			if noted := died.subject[0] == '$'; noted != (again.Verdict == connector.VerdictReplayed) || again.Sent == noted {
+				t.Errorf("again: %+v", again)
+			}
+			if last := w.replay(d, connector.ReplayOptions{}, l.Seq)[0]; last.Verdict != connector.VerdictGone {
+				t.Errorf("a third time: %+v", last)
+			}
+			if left := w.list(d, connector.LetterFilter{}); len(left) != 0 {
+				t.Errorf("left on the desk: %+v", left)
+			}
+			w.run()
+			w.accepted("e1")
+			w.candidates(1)
+			if diff := cmp.Diff([]string{"position_closed", "created"}, w.accepted("e1")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// The connector dies with a replay in its hands, which Comeet has taken.
+func TestReplayWhileTheConnectorDies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.run()
+	d := w.desk()
+	w.fake.Script(comeettest.CreateCandidate, comeettest.APIError(400, "invalid_phone"))
+	l := w.refused(d, "e1", person(1))
+	first.stop(w)
+	landed := make(chan struct{})
+	w.fake.Control(comeettest.CreateCandidate, func(comeettest.Request) (comeettest.Fault, bool) {
+		close(landed)
+		return comeettest.ActThen(comeettest.Hang()), true
+	})
+	victim := w.spawn(func(c *child) { c.Replica = "victim" })
+	if r := w.replay(d, connector.ReplayOptions{}, l.Seq)[0]; !r.Sent {
+		t.Fatalf("%+v", r)
+	}
+	<-landed
+	w.eventually("Comeet to act", func() bool { return w.fake.Counts().Created == 1 })
+	victim.kill()
+	w.run()
+	if diff := cmp.Diff([]string{"refused", "recovered"}, w.accepted("e1")); diff != "" {
+		t.Error(diff)
+	}
+	w.candidates(1)
+}
+
+// A replay that fails again is a new letter, and the same one once more is recognised by its outcome.
+func TestReplayFailsAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	d := w.desk()
+	bad := person(1)
+	bad.Position.UID = "22.0C1"
+	l := w.refused(d, "e1", bad)
+	if r := w.replay(d, connector.ReplayOptions{Anyway: true}, l.Seq)[0]; !r.Sent || r.Verdict != connector.VerdictPosition {
+		t.Fatalf("%+v", r)
+	}
+	var letters []connector.Letter
+	w.eventually("a new letter", func() bool {
+		letters = w.list(d, connector.LetterFilter{Reason: events.ReasonPositionClosed})
+		return len(letters) == 1
+	})
+	if letters[0].Seq == l.Seq || letters[0].Replay == "" || letters[0].Operation != l.Operation {
+		t.Errorf("the new letter %+v of %+v", letters[0], l)
+	}
+	w.candidates(0)
+}
+
+// An edited event is another one than its letter's: what it asks for is decided by its own content.
+func TestReplayEdited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	d := w.desk()
+	data, err := json.Marshal(person(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := map[string][]string{"ce-specversion": {"1.0"}, "ce-id": {"e%201"}, "ce-source": {source}, "ce-type": {"candidate.sorced"},
+		"Content-Type": {"application/json"}, "X-Mine": {"kept"}, "Nats-Expected-Last-Sequence": {"0"}, "Nats-Msg-Id": {"m1"}}
+	w.publishRaw(sent{account: "default"}, header, data)
+	var letters []connector.Letter
+	w.eventually("a letter", func() bool {
+		letters = w.list(d, connector.LetterFilter{Reason: events.ReasonInvalidEvent})
+		return len(letters) == 1
+	})
+	seq := letters[0].Seq
+	raw, err := d.Raw(t.Context(), seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := w.replay(d, connector.ReplayOptions{Edited: raw}, seq)[0]; r.Sent || r.Verdict != connector.VerdictInvalid || r.Kept == "" || r.Violations[0].Pointer != "/type" {
+		t.Errorf("not mended yet: %+v", r)
+	}
+	if err := d.Replay(t.Context(), []uint64{seq, seq}, connector.ReplayOptions{Edited: raw}, func(connector.Replayed) {}); err == nil {
+		t.Error("one edit for two letters")
+	}
+	mended := bytes.Replace(raw, []byte("candidate.sorced"), []byte(events.TypeSourced), 1)
+	mended = bytes.Replace(mended, []byte(`"87.405"`), []byte(`"48.16A"`), 1)
+	r := w.replay(d, connector.ReplayOptions{Edited: mended}, seq)[0]
+	if !r.Sent || r.PositionUID != "48.16A" {
+		t.Fatalf("mended: %+v", r)
+	}
+	if diff := cmp.Diff([]string{"invalid_event", "created"}, w.accepted("e 1")); diff != "" {
+		t.Error(diff)
+	}
+	s, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.GetMsg(t.Context(), r.SourcedSeq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mark := m.Header[connector.ReplayHeader]
+	want := nats.Header{"Content-Type": {events.ContentType}, "X-Mine": {"kept"}, connector.ReplayHeader: mark,
+		"Orig-Expected-Last-Sequence": {"0"}, "Orig-Msg-Id": {"m1"}}
+	if diff := cmp.Diff(want, m.Header); diff != "" || len(mark) != 1 || !bytes.Equal(m.Data, mended) {
+		t.Errorf("the replayed message: %s", diff)
+	}
+	w.candidates(1)
+}
+
+// The dry run knows of the other events of an operation, of fallbacks, and of what it can't know.
+func TestForecasts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.run()
+	d := w.desk()
+	withFallback := w.desk(func(cfg *connector.Config) { cfg.Accounts[0].FallbackPosition = "48.16A" })
+
+	closed := person(1)
+	closed.Position.UID = "22.0C1"
+	l := w.refused(d, "closed", closed)
+	if f := w.forecast(withFallback, l.Seq); f.Verdict != connector.VerdictSubmit || f.MatchedBy != events.MatchedByFallback || f.PositionUID != "48.16A" {
+		t.Errorf("with a fallback: %+v", f)
+	}
+
+	invalid := comeettest.APIError(400, "invalid_email")
+	w.fake.Script(comeettest.CreateCandidate, invalid)
+	twice := w.refused(d, "twice-1", person(2))
+	w.publish("twice-2", person(2))
+	w.accepted("twice-2")
+	uid := w.outcome("twice-2").Data.(*events.Accepted).CandidateUID
+	if f := w.forecast(d, twice.Seq); f.Verdict != connector.VerdictDuplicate || f.CandidateUID != uid {
+		t.Errorf("of an accepted operation: %+v", f)
+	}
+	w.replay(d, connector.ReplayOptions{}, twice.Seq)
+	if diff := cmp.Diff([]string{"refused", "duplicate"}, w.accepted("twice-1")); diff != "" {
+		t.Error(diff)
+	}
+
+	w.fake.Script(comeettest.CreateCandidate, invalid)
+	busy := w.refused(d, "busy-1", person(3))
+	held := make(chan struct{})
+	w.fake.Control(comeettest.CreateCandidate, func(comeettest.Request) (comeettest.Fault, bool) {
+		close(held)
+		return comeettest.DelayAnswer(300 * time.Millisecond), true
+	})
+	w.publish("busy-2", person(3))
+	<-held
+	if f := w.forecast(d, busy.Seq); f.Verdict != connector.VerdictInProgress {
+		t.Errorf("of an operation under way: %+v", f)
+	}
+	w.accepted("busy-2")
+
+	r.stop(w)
+	positions := w.positionsBucket()
+	keys, err := positions.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		if err := positions.Purge(t.Context(), k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f := w.forecast(w.desk(), l.Seq); f.Verdict != connector.VerdictUnmatched {
+		t.Errorf("without positions on the bus: %+v", f)
+	}
+	w.candidates(2)
+}
+
+func TestReplayIsThrottled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	d := w.desk()
+	var seqs []uint64
+	for n := range 4 {
+		w.fake.Script(comeettest.CreateCandidate, comeettest.APIError(400, "invalid_email"))
+		seqs = append(seqs, w.refused(d, fmt.Sprint("e", n), person(n)).Seq)
+	}
+	begun := time.Now()
+	w.replay(d, connector.ReplayOptions{Every: 100 * time.Millisecond, DryRun: true}, seqs...)
+	if r := w.replay(d, connector.ReplayOptions{Every: 100 * time.Millisecond}, seqs...); !r[3].Sent {
+		t.Errorf("%+v", r)
+	}
+	if took := time.Since(begun); took < 300*time.Millisecond {
+		t.Errorf("four replays took %v", took)
+	}
+	for n := range 4 {
+		w.accepted(fmt.Sprint("e", n))
+	}
+	w.candidates(4)
+}
+
+func TestDeskNeedsItsStreams(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.DeadLetters); err != nil {
+		t.Fatal(err)
+	}
+	_, err := connector.OpenDesk(t.Context(), w.config(zerolog.Nop()))
+	if !errors.Is(err, bus.ErrGone) || !strings.Contains(err.Error(), "setup --apply") {
+		t.Errorf("opened without dead letters: %v", err)
+	}
+}

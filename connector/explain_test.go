@@ -1,0 +1,202 @@
+package connector_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
+	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+func (w *world) explain(d *connector.Desk, id string, o connector.ExplainOptions) *connector.Life {
+	w.Helper()
+	life, err := d.Explain(w.Context(), id, o)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if !o.Unmask {
+		raw, err := json.Marshal(life)
+		if err != nil {
+			w.Fatal(err)
+		}
+		w.checkLeaks(string(raw))
+	}
+	return life
+}
+
+// tells checks that a life has these words, in this order.
+func tells(t *testing.T, life *connector.Life, words ...string) {
+	t.Helper()
+	var lines []string
+	next := 0
+	for _, m := range life.Moments {
+		line := fmt.Sprintf("%s %d %s: %s", m.Stream, m.Seq, m.Who, m.What)
+		if next < len(words) && strings.Contains(line, words[next]) {
+			next++
+		}
+		lines = append(lines, line)
+	}
+	if next < len(words) {
+		t.Errorf("%q is not told in its place:\n%s", words[next], strings.Join(lines, "\n"))
+	}
+}
+
+// One candidate's life with everything in it, told alike from each of its ids, and without the person.
+func TestExplainFromEveryID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	d := w.desk()
+	for n := 50; n < 60; n++ { // others, of whom nothing is told
+		w.publish(fmt.Sprint("other", n), person(n))
+	}
+	w.publishInvalid("e1", person(1))
+	l := w.letterOf(d, "e1")
+	raw, err := d.Raw(t.Context(), l.Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.fake.Script(comeettest.CreateCandidate, comeettest.APIError(400, "invalid_phone"))
+	w.replay(d, connector.ReplayOptions{Edited: bytes.Replace(raw, []byte("lastname"), []byte("last_name"), 1)}, l.Seq)
+	var again []connector.Letter
+	w.eventually("the replay to be refused", func() bool {
+		again = w.list(d, connector.LetterFilter{Reason: events.ReasonRefused})
+		return len(again) == 1
+	})
+	w.fake.Script(comeettest.CreateCandidate, comeettest.DropAfter())
+	w.replay(d, connector.ReplayOptions{}, again[0].Seq)
+	w.accepted("e1")
+	w.publish("e2", person(1))
+	w.accepted("e2")
+	uid := w.outcome("e2").Data.(*events.Accepted).CandidateUID
+	if err := w.fake.Recruiter("default").Reject(uid, "too far"); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the rejection to be seen", func() bool { return w.last(uid).Status == comeettest.Rejected })
+	w.settled()
+
+	want := w.explain(d, "e1", connector.ExplainOptions{})
+	tells(t, want,
+		"CANDIDATES_SOURCED", "/sourcing/scout: published: event e1, candidate src-1, breaking the contract",
+		"failed: invalid_event", "/data/candidate/last_name is required",
+		"operator: dead letter", "replayed after an edit",
+		"operator: replayed with mark", "r1: claimed: attempt 1, position 87.405, matched by uid",
+		"Comeet: failed: refused",
+		"operator: dead letter", "operator: replayed with mark",
+		"r1: in doubt", "Comeet: accepted: candidate "+uid+" (recovered)",
+		"published: event e2, candidate src-1", "connector: accepted: candidate "+uid+" (duplicate)",
+		"status of candidate "+uid, "Rejected")
+	// The letter's order among the rest is the server's: find it anywhere.
+	states := map[string]string{}
+	for _, o := range want.Operations {
+		states[o.State] = o.CandidateUID
+	}
+	if len(want.Operations) != 2 || states["accepted"] != uid || want.Kind != connector.KindEvent {
+		t.Errorf("operations %+v, taken for %s", want.Operations, want.Kind)
+	}
+	for _, m := range want.Moments {
+		if strings.Contains(m.What, "other") {
+			t.Errorf("somebody else's: %+v", m)
+		}
+	}
+	for id, kind := range map[string]connector.IDKind{
+		"src-1": connector.KindCandidate, uid: connector.KindUID, want.Operations[0].Operation: connector.KindOperation,
+		want.Operations[1].Operation: connector.KindOperation, fmt.Sprint(l.Seq): connector.KindLetter, fmt.Sprint(again[0].Seq): connector.KindLetter,
+		"e2": connector.KindEvent,
+	} {
+		got := w.explain(d, id, connector.ExplainOptions{Kind: kind})
+		if got.Kind != kind {
+			t.Errorf("%s was taken for %s, want %s", id, got.Kind, kind)
+		}
+		if diff := cmp.Diff(want.Moments, got.Moments); diff != "" {
+			t.Errorf("from %s %s: %s", kind, id, diff)
+		}
+		if diff := cmp.Diff(want.Operations, got.Operations); diff != "" {
+			t.Errorf("from %s %s: %s", kind, id, diff)
+		}
+	}
+	for _, id := range []string{"src-1", fmt.Sprint(l.Seq), "e2"} {
+		if diff := cmp.Diff(want.Moments, w.explain(d, id, connector.ExplainOptions{}).Moments); diff != "" {
+			t.Errorf("from %s, its kind not told: %s", id, diff)
+		}
+	}
+
+	now := w.explain(d, "src-1", connector.ExplainOptions{Comeet: true})
+	if last := now.Moments[len(now.Moments)-1]; last.Stream != "" || !strings.Contains(last.What, "now: candidate "+uid+": Rejected") {
+		t.Errorf("Comeet says %+v", last)
+	}
+	stranger := w.desk(func(cfg *connector.Config) { cfg.Accounts = nil })
+	tells(t, w.explain(stranger, "src-1", connector.ExplainOptions{Comeet: true}), "no credentials here for account default")
+	open := w.explain(d, "src-1", connector.ExplainOptions{Unmask: true, Comeet: true})
+	if !bytes.Contains(open.Moments[0].Content, []byte(personMark)) || !bytes.Contains(open.Moments[len(open.Moments)-1].Content, []byte(mailMark)) {
+		t.Errorf("unmasked: %+v", open.Moments)
+	}
+}
+
+// A life is also told while nothing has come of it yet, and of an event that names nobody.
+func TestExplainTheUnfinished(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.desk()
+	w.publish("e1", person(1))
+	waiting := w.explain(d, "e1", connector.ExplainOptions{})
+	tells(t, waiting, "published: event e1")
+	if len(waiting.Operations) != 1 || waiting.Operations[0].State != "waiting" {
+		t.Errorf("%+v", waiting.Operations)
+	}
+	w.publishRaw(sent{account: "default"}, nil, []byte("{"+personMark))
+	w.run()
+	w.accepted("e1")
+	var letters []connector.Letter
+	w.eventually("a letter", func() bool { letters = w.list(d, connector.LetterFilter{}); return len(letters) == 1 })
+	life := w.explain(d, fmt.Sprint(letters[0].Seq), connector.ExplainOptions{})
+	tells(t, life, "CANDIDATES_SOURCED 2 unknown: published, breaking the contract", "put on the desk as dead letter", "failed: invalid_event")
+	if err := d.Discard(t.Context(), "noise", letters[0].Seq); err != nil {
+		t.Fatal(err)
+	}
+	tells(t, w.explain(d, fmt.Sprint(letters[0].Seq), connector.ExplainOptions{}), "published", "failed: invalid_event", "operator: dead letter 1 was discarded", "noise")
+	// The note goes with the stream, the outcome stays.
+	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.DeadLetters); err != nil {
+		t.Fatal(err)
+	}
+	w.setUp()
+	tells(t, w.explain(w.desk(), fmt.Sprint(letters[0].Seq), connector.ExplainOptions{}), "published", "failed: invalid_event")
+	for _, id := range []string{"", "nobody", "99", strings.Repeat("a", 26)} {
+		if _, err := d.Explain(t.Context(), id, connector.ExplainOptions{}); !errors.Is(err, connector.ErrUnknownID) {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	if _, err := d.Explain(t.Context(), "src-1", connector.ExplainOptions{Kind: connector.KindEvent}); !errors.Is(err, connector.ErrUnknownID) {
+		t.Errorf("a candidate's id as an event's: %v", err)
+	}
+}
+
+// A long scan says how far it has come.
+func TestExplainTellsProgress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const n = 10_000
+	for i := range n {
+		if _, err := w.js.PublishAsync(events.SourcedSubject("acme"), fmt.Appendf(nil, "%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-w.js.PublishAsyncComplete()
+	told := 0
+	_, err := w.desk().Explain(t.Context(), "nobody", connector.ExplainOptions{Progress: func(stream string, read int) {
+		if told++; stream != bus.DefaultNames.Sourced || read != n {
+			t.Errorf("%d of %s", read, stream)
+		}
+	}})
+	if !errors.Is(err, connector.ErrUnknownID) || told != 1 {
+		t.Errorf("told %d times, then %v", told, err)
+	}
+}
