@@ -49,6 +49,10 @@ type settings struct {
 	Workers           count    `name:"workers" help:"Events in hand at once per account." default:"16" placeholder:"N"`
 	RequestTimeout    duration `name:"request-timeout" help:"Time limit of one request to Comeet." default:"30s" placeholder:"DURATION"`
 	SettleDelay       duration `name:"settle-delay" help:"Rest before a submission of unknown fate is looked up." default:"5s" placeholder:"DURATION"`
+	SweepInterval     duration `name:"sweep-interval" help:"Within how long the slow sweep re-reads everything." default:"168h" placeholder:"DURATION"`
+	DeniedRetry       duration `name:"denied-retry" help:"Rest before a denied capability is tried again; it doubles up to 15 times this." default:"1m" placeholder:"DURATION"`
+	MemberTTL         duration `name:"member-ttl" help:"How long a replica that fell silent is still taken for alive." default:"10s" placeholder:"DURATION"`
+	EventSource       string   `name:"event-source" help:"CloudEvents source of what the connector publishes." default:"/comeet-connector"`
 	DrainTimeout      duration `name:"drain-timeout" help:"How long work in hand may go on after the signal to stop; by default REQUEST_TIMEOUT + SETTLE_DELAY." placeholder:"DURATION"`
 	PrivateFileURLs   bool     `name:"private-file-urls" help:"Allow files to be read from private and loopback addresses."`
 
@@ -68,7 +72,8 @@ func (s *settings) connectorConfig() (connector.Config, error) {
 	}
 	cfg.BaseURL, cfg.PlainHTTP = s.ComeetBaseURL, s.ComeetPlainHTTP
 	cfg.PollInterval, cfg.PollOverlap = time.Duration(s.PollInterval), time.Duration(s.PollOverlap)
-	cfg.PositionsInterval = time.Duration(s.PositionsInterval)
+	cfg.PositionsInterval, cfg.SweepInterval = time.Duration(s.PositionsInterval), time.Duration(s.SweepInterval)
+	cfg.DeniedRetry, cfg.MemberTTL, cfg.EventSource = time.Duration(s.DeniedRetry), time.Duration(s.MemberTTL), s.EventSource
 	cfg.RateLimit, cfg.NoRateLimit, cfg.Workers = comeet.Limit(s.RateLimit), s.RateLimit.Requests == 0, int(s.Workers)
 	cfg.RequestTimeout, cfg.SettleDelay = time.Duration(s.RequestTimeout), time.Duration(s.SettleDelay)
 	cfg.DrainTimeout, cfg.PrivateFileURLs, cfg.AdminAddr = time.Duration(s.DrainTimeout), s.PrivateFileURLs, s.AdminAddr
