@@ -14,14 +14,17 @@ import (
 // What an owner may send it books first, in the cursors bucket, where a successor finds it and counts it as spent. The record
 // is a compare-and-set too: who takes an account over writes it, and from then on the owner before can book no more.
 const (
-	// bookingLife is for how long a booking may be used, bookingRenewal when an unused one is renewed.
-	bookingLife    = 30 * time.Second
-	bookingRenewal = 20 * time.Second
 	// bookingMost is how many requests are booked at once: so many a crash leaves unused, at worst.
 	bookingMost = 20
 	// bookingMargin is how much younger than it says a record may be, since two clocks tell its age.
 	bookingMargin = time.Second
 )
+
+// life is for how long a booking may be used; one that is not used up is renewed when two thirds of it are over. A crash
+// leaves what was booked counted for a life, a request and a window.
+func (b *bookings) life() time.Duration {
+	return min(30*time.Second, max(time.Second, b.a.cfg.RateLimit.Window/2))
+}
 
 // errOvertaken means that another replica serves the account by now.
 var errOvertaken = errors.New("another replica has taken the account over")
@@ -55,7 +58,7 @@ func (b *bookings) takeOver(ctx context.Context) error {
 // book writes down what may be sent next, and only then allows it.
 func (b *bookings) book(ctx context.Context) error {
 	n := min(bookingMost, max(1, b.a.cfg.RateLimit.Requests/5))
-	next := b.a.gate.PrepareBooking(n, bookingLife)
+	next := b.a.gate.PrepareBooking(n, b.life())
 	if err := b.write(ctx, next.State); err != nil {
 		return err
 	}
@@ -87,7 +90,7 @@ func (b *bookings) write(ctx context.Context, s comeet.BudgetState) error {
 // run books again whenever half is used or the booking gets old, until ctx ends; then it hands the exact window over.
 func (b *bookings) run(ctx context.Context) error {
 	for {
-		renew := time.NewTimer(bookingRenewal)
+		renew := time.NewTimer(b.life() * 2 / 3)
 		select {
 		case <-b.a.gate.BookingLow():
 		case <-renew.C:

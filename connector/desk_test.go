@@ -360,7 +360,7 @@ func TestDeskTakesEveryLetter(t *testing.T) {
 func TestDeskDiscards(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run()
+	w.run(oftenRead)
 	d := w.desk()
 	bad := person(1)
 	bad.Position.UID = "22.0C1"
@@ -488,7 +488,7 @@ func TestReplayWhileTheConnectorDies(t *testing.T) {
 func TestReplayFailsAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run()
+	w.run(oftenRead)
 	d := w.desk()
 	bad := person(1)
 	bad.Position.UID = "22.0C1"
@@ -566,7 +566,7 @@ func TestReplayEdited(t *testing.T) {
 func TestForecasts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	r := w.run()
+	r := w.run(oftenRead)
 	d := w.desk()
 	withFallback := w.desk(func(cfg *connector.Config) { cfg.Accounts[0].FallbackPosition = "48.16A" })
 
@@ -605,6 +605,20 @@ func TestForecasts(t *testing.T) {
 	}
 	w.accepted("busy-2")
 
+	// Another event of the operation may have landed.
+	w.fake.Script(comeettest.CreateCandidate, invalid)
+	doubt := w.refused(d, "doubt-1", person(4))
+	for range 3 {
+		w.fake.Script(comeettest.CreateCandidate, comeettest.Drop())
+	}
+	w.refused(d, "doubt-2", person(4))
+	if f := w.forecast(d, doubt.Seq); f.Verdict != connector.VerdictSubmit || !f.InDoubt || !strings.Contains(f.Message, "IN DOUBT") {
+		t.Errorf("of an operation in doubt: %+v", f)
+	}
+	if kept := w.replay(d, connector.ReplayOptions{}, doubt.Seq)[0]; kept.Sent || kept.Kept == "" {
+		t.Errorf("replayed in doubt: %+v", kept)
+	}
+
 	r.stop(w)
 	positions := w.positionsBucket()
 	keys, err := positions.Keys(t.Context())
@@ -620,6 +634,50 @@ func TestForecasts(t *testing.T) {
 		t.Errorf("without positions on the bus: %+v", f)
 	}
 	w.candidates(2)
+}
+
+// What a letter has of headers that the bus obeys is never sent again, and what no longer fits with its mark stays as it is.
+func TestReplayHeaders(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	d := w.desk()
+	letter := func(own string, h nats.Header, body []byte) uint64 {
+		t.Helper()
+		ack, err := w.js.PublishMsg(t.Context(), &nats.Msg{Subject: "deadletter.candidate.sourced.default." + own, Header: h, Data: body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ack.Sequence
+	}
+	h, body, err := events.Encode(events.New(source, "e1", person(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h["nats-odd"], h[connector.ReplayHeader] = []string{"x"}, []string{"an older mark"}
+	small := letter("one", h, body)
+	large := letter("two", nil, append(body, bytes.Repeat([]byte(" "), int(w.nc.MaxPayload())-len(body))...))
+	if l := w.list(d, connector.LetterFilter{}); len(l) != 2 || l[0].Reason != "" || l[0].Outcome != 0 {
+		t.Errorf("letters without an outcome: %+v", l)
+	}
+	if r := w.replay(d, connector.ReplayOptions{}, large)[0]; r.Sent || !strings.Contains(r.Kept, "max_payload") {
+		t.Errorf("the largest: %+v", r)
+	}
+	r := w.replay(d, connector.ReplayOptions{}, small)[0]
+	s, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.GetMsg(t.Context(), r.SourcedSeq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mark := m.Header[connector.ReplayHeader]
+	if diff := cmp.Diff(nats.Header{"Content-Type": {events.ContentType}, connector.ReplayHeader: mark}, m.Header); diff != "" || len(mark) != 1 || mark[0] == "an older mark" {
+		t.Errorf("the replayed message: %s", diff)
+	}
+	w.accepted("e1")
+	w.candidates(1)
 }
 
 func TestReplayIsThrottled(t *testing.T) {
