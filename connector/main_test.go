@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"testing"
 	"time"
@@ -71,6 +72,7 @@ func (c child) main() error {
 	if c.Bare {
 		return c.bareLoop(ctx)
 	}
+	debug.SetGCPercent(400) // as the command does
 	con, err := connector.New(c.config(zerolog.New(os.Stderr)))
 	if err != nil {
 		return err
