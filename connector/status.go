@@ -258,12 +258,12 @@ func (o *ownSource) source(told *events.CandidateSource) *events.CandidateSource
 	return o.known
 }
 
-// firstTold is the source of a candidate that we know by Comeet's answer to the POST alone, at the first poll after its
-// creation; else nil. A source that is told of an older one may have been changed, and taking it for our own would
+// firstTold is the source of a candidate that we know by Comeet's answer to the POST alone, at the first poll after it; else
+// nil. Its age is by the clock that dated both looks, which is ours where Comeet does not tell its own. A source that is told of an older one may have been changed, and taking it for our own would
 // make a change of source of every other candidate.
 func (a *account) firstTold(known *events.StatusChanged, s sighting) *events.CandidateSource {
-	if s.candidate == nil || known.Source != nil || s.candidate.TimeCreated.IsZero() ||
-		s.seen.Sub(s.candidate.TimeCreated) > a.cfg.PollInterval+a.cfg.PollOverlap {
+	if s.candidate == nil || known.Source != nil || !slices.Contains(known.Changed, events.ChangedFirstSeen) ||
+		s.seen.Sub(known.SeenAt) > a.cfg.PollInterval+a.cfg.PollOverlap {
 		return nil
 	}
 	return sourceOf(s.candidate)
