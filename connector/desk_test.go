@@ -562,6 +562,62 @@ func TestReplayEdited(t *testing.T) {
 	w.candidates(1)
 }
 
+// An operator's process dies after it has sent an edit that is refused again; a better edit of the same letter is another event.
+func TestReplayEditedTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	d := w.desk()
+	w.publishInvalid("e1", person(1))
+	l := w.letterOf(d, "e1")
+	raw, err := d.Raw(t.Context(), l.Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mended := bytes.Replace(raw, []byte("lastname"), []byte("last_name"), 1)
+	w.fake.Script(comeettest.CreateCandidate, comeettest.APIError(400, "invalid_email"))
+	p := newProxy(t, w.NATSURL)
+	mortal := w.desk(func(cfg *connector.Config) { cfg.NATSURL = p.url() })
+	lost := p.set("deadletter.candidate.sourced.", false)
+	ctx, kill := context.WithCancel(t.Context())
+	dead := make(chan error, 1)
+	go func() {
+		dead <- mortal.Replay(ctx, []uint64{l.Seq}, connector.ReplayOptions{Edited: mended}, func(connector.Replayed) {})
+	}()
+	<-lost
+	kill()
+	<-dead
+	w.eventually("the first edit to be refused", func() bool { return len(w.read().outcomes()[source+" e1"]) == 2 })
+	better := bytes.Replace(mended, []byte(mailMark+".1@"), []byte(mailMark+".2@"), 1)
+	if r := w.replay(d, connector.ReplayOptions{Edited: better}, l.Seq)[0]; !r.Sent {
+		t.Errorf("the second edit: %+v", r)
+	}
+	if diff := cmp.Diff([]string{"invalid_event", "refused", "created"}, w.accepted("e1")); diff != "" {
+		t.Error(diff)
+	}
+	w.candidates(1)
+}
+
+// The dead-letter stream was made anew: its sequences begin again, and old outcomes are not those of new letters.
+func TestLettersOfAStreamMadeAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.run()
+	w.publishInvalid("e1", person(1))
+	old := w.letterOf(w.desk(), "e1")
+	r.stop(w)
+	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.DeadLetters); err != nil {
+		t.Fatal(err)
+	}
+	w.setUp()
+	if _, err := w.js.Publish(t.Context(), "deadletter.candidate.sourced.default.one", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if l := w.list(w.desk(), connector.LetterFilter{}); len(l) != 1 || l[0].Seq != old.Seq || l[0].Reason != "" {
+		t.Errorf("%+v", l)
+	}
+}
+
 // The dry run knows of the other events of an operation, of fallbacks, and of what it can't know.
 func TestForecasts(t *testing.T) {
 	t.Parallel()

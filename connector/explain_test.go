@@ -155,6 +155,9 @@ func TestExplainTheUnfinished(t *testing.T) {
 	if len(waiting.Operations) != 1 || waiting.Operations[0].State != "waiting" {
 		t.Errorf("%+v", waiting.Operations)
 	}
+	escaped := `{"specversion":"1.0","type":"candidate.sourced","source":"/s","id":"\u0065\u0039","data":{"candidate":{"id":"src-9","first_name":"A","last_name":"B"},"position":{"uid":"87.405"}}}`
+	w.publishRaw(sent{account: "default"}, nil, []byte(escaped))
+	tells(t, w.explain(d, "e9", connector.ExplainOptions{}), "/s: published: event e9, candidate src-9")
 	w.publishRaw(sent{account: "default"}, nil, []byte("{"+personMark))
 	w.run()
 	w.accepted("e1")
@@ -188,11 +191,17 @@ func TestExplainTellsProgress(t *testing.T) {
 	w := newWorld(t)
 	const n = 10_000
 	for i := range n {
-		if _, err := w.js.PublishAsync(events.SourcedSubject("acme"), fmt.Appendf(nil, "%d", i)); err != nil {
+		if err := w.nc.Publish(events.SourcedSubject("acme"), fmt.Appendf(nil, "%d", i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	<-w.js.PublishAsyncComplete()
+	w.eventually("all to be stored", func() bool {
+		s, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.CachedInfo().State.Msgs == n
+	})
 	told := 0
 	_, err := w.desk().Explain(t.Context(), "nobody", connector.ExplainOptions{Progress: func(stream string, read int) {
 		if told++; stream != bus.DefaultNames.Sourced || read != n {
