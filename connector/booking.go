@@ -108,6 +108,9 @@ func (b *bookings) run(ctx context.Context) error {
 
 // handOver leaves the exact window to whoever serves the account next. Nothing of ours is in flight by then.
 func (b *bookings) handOver(ctx context.Context) {
+	// A bus that is away must not hold up the end of a process that has nothing else to do.
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	if err := b.write(ctx, b.a.gate.Export()); err != nil && !errors.Is(err, errOvertaken) {
 		b.a.log.Warn().Err(err).Msg("could not hand the budget over; the next owner counts what was booked as spent")
 	}

@@ -125,7 +125,7 @@ func (c *Connector) Health() error {
 	if err := c.room.silent(); err != nil {
 		return err
 	}
-	return c.troubles.err()
+	return errors.Join(c.troubles.err(), c.blocked())
 }
 
 func (c *Connector) enter(phase string) { c.phase.Store(&phase) }
@@ -188,6 +188,7 @@ func (c *Connector) serve(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.room.run(ctx, b, c.cfg.Names.Events) })
 	wg.Go(func() { c.pauses.run(ctx) })
+	wg.Go(func() { c.watchUnserved(ctx, b) })
 	wg.Go(func() { members.run(ctx, func(err error) { c.log.Warn().Err(err).Msg("membership is uncertain") }) })
 	for _, a := range c.cfg.Accounts {
 		wg.Go(func() { c.supervise(ctx, work, b, members, a) })
@@ -269,6 +270,7 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 		return err
 	}
 	c.clients.Store(cfg.Name, client)
+	defer c.clients.Delete(cfg.Name)
 	c.pauses.admit(ctx, cfg.Name, client.Gate())
 	a := &account{
 		name: cfg.Name, log: log, metrics: c.metrics.of(cfg.Name), bus: b, ledger: ledger.New(b, c.cfg.Names.Events),

@@ -25,6 +25,8 @@ type sourced struct {
 	partnerID string
 }
 
+const mustBeSourced = "must be " + events.TypeSourced
+
 // ReplayHeader marks a replayed dead letter: its value, new for each replay, makes the same CloudEvent a new event.
 const ReplayHeader = "Comeet-Replay"
 
@@ -45,12 +47,17 @@ func (a *account) decode(m *bus.Msg) (*sourced, error) {
 	if err != nil {
 		if invalid, ok := errors.AsType[*events.InvalidError](err); ok {
 			s.candidateID = invalid.CandidateID
+			for i := range invalid.Violations {
+				if v := &invalid.Violations[i]; v.Pointer == "/type" {
+					v.Message = mustBeSourced // of the contract's types, only one has its place here
+				}
+			}
 		}
 		return s, err
 	}
 	data, ok := e.Data.(*events.Sourced)
 	if !ok {
-		return s, &events.InvalidError{Violations: []events.Violation{{Pointer: "/type", Message: "must be " + events.TypeSourced}}}
+		return s, &events.InvalidError{Violations: []events.Violation{{Pointer: "/type", Message: mustBeSourced}}}
 	}
 	s.data, s.candidateID = data, data.Candidate.ID
 	s.op = ledger.OpOf(a.name, e.Source, data)

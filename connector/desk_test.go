@@ -347,7 +347,7 @@ func TestDeskTakesEveryLetter(t *testing.T) {
 		if c.name == "binary" {
 			for raw, one := range shown {
 				if strings.Contains(raw, `"id": "b1"`) && strings.Contains(raw, `"subject": "`+personMark) {
-					s, ok = one, slices.Equal(one.Header["ce-source"], []string{source})
+					s, ok = one, slices.Equal(one.Header[strings.ToLower("Ce-Source")], []string{source})
 				}
 			}
 		}

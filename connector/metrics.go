@@ -27,6 +27,7 @@ type metrics struct {
 	took       *prometheus.HistogramVec
 	waiting    *prometheus.GaugeVec
 	held       *prometheus.GaugeVec
+	unserved   prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -56,7 +57,10 @@ func newMetrics() *metrics {
 		Name: "comeet_connector_comeet_request_seconds", Help: "How long requests to Comeet took.",
 		Buckets: []float64{.01, .03, .1, .3, 1, 3, 10, 30},
 	}, []string{"account", "operation"})
-	m.registry.MustRegister(m.took, m.waiting, m.held, m.outcomes, m.failures, m.statuses, m.unfinished, m.overtaken, m.polls, m.lastPoll, m.sweeps, m.lastSweep, m.byState, m.requests,
+	m.unserved = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "comeet_connector_events_unserved", Help: "Sourced events for accounts that are not configured. Anything but 0 deserves a look at the log.",
+	})
+	m.registry.MustRegister(m.unserved, m.took, m.waiting, m.held, m.outcomes, m.failures, m.statuses, m.unfinished, m.overtaken, m.polls, m.lastPoll, m.sweeps, m.lastSweep, m.byState, m.requests,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -20,6 +20,10 @@ func (s *submission) accept(claim ledger.Entry, how events.Outcome, candidate *c
 	if err != nil {
 		return claim, false, fmt.Errorf("write the outcome of operation %s, candidate_uid %s: %w", s.op.ID, candidate.UID, err)
 	}
+	if a := entry.Accepted(); !won && a != nil && a.CandidateUID == candidate.UID {
+		// A second delivery of this event, or a twin of it, found the same candidate first.
+		return entry, false, nil
+	}
 	if !won {
 		// Somebody took our claim for abandoned although we had its lease: a process was frozen in mid-request.
 		s.metrics.overtaken.Inc()

@@ -65,6 +65,26 @@ func (a *account) mayFetch() bool {
 	return s.Breaker == comeet.BreakerClosed && !s.Paused && !a.gate.Denied(comeet.CanSubmit) && s.Budget.Hold == 0 && free && !a.room.isFull()
 }
 
+// blocked says why none of the accounts served here can make progress; nil if one can, or if none is served here. One
+// account's trouble is its own: the metrics tell it.
+func (c *Connector) blocked() error {
+	var why []error
+	for key, client := range c.clients.Range {
+		s := client.(*comeet.Client).Gate().State()
+		switch {
+		case s.Paused:
+			why = append(why, fmt.Errorf("account %s: paused by an operator: %s", key, s.PauseReason))
+		case s.Breaker == comeet.BreakerOpen:
+			why = append(why, fmt.Errorf("account %s: Comeet is not usable for %s; it is probed, and goes on by itself", key, s.Outage.Truncate(time.Second)))
+		case client.(*comeet.Client).Gate().Denied(comeet.CanSubmit):
+			why = append(why, fmt.Errorf("account %s: Comeet denies to create candidates; check the API key, the secret and the integration's permissions", key))
+		default:
+			return nil
+		}
+	}
+	return errors.Join(why...)
+}
+
 // troubles is what keeps each account of this replica from being served, by name.
 type troubles struct {
 	mu    sync.Mutex // guards known

@@ -25,7 +25,7 @@ func (pausedCommand) Run(ctx context.Context, s *settings, out io.Writer) error 
 	if err != nil {
 		return err
 	}
-	held, err := connector.Pauses(ctx, cfg)
+	held, err := connector.Pauses(ctx, quietly(cfg))
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (c pauseCommand) Run(ctx context.Context, s *settings, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	if err := connector.PauseAccount(ctx, cfg, c.Account, c.Reason); err != nil {
+	if err := connector.PauseAccount(ctx, quietly(cfg), c.Account, c.Reason); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "account %s is paused\n", c.Account)
@@ -65,7 +65,7 @@ func (c resumeCommand) Run(ctx context.Context, s *settings, out io.Writer) erro
 	if err != nil {
 		return err
 	}
-	if err := connector.ResumeAccount(ctx, cfg, c.Account); err != nil {
+	if err := connector.ResumeAccount(ctx, quietly(cfg), c.Account); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "account %s goes on\n", c.Account)

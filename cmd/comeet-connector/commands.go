@@ -42,7 +42,7 @@ func (c setupCommand) Run(ctx context.Context, s *settings, out io.Writer) error
 		return err
 	}
 	if c.Apply {
-		if err := connector.Setup(ctx, cfg); err != nil {
+		if err := connector.Setup(ctx, quietly(cfg)); err != nil {
 			return err
 		}
 		fmt.Fprintln(out, "everything that the connector needs is on the bus")

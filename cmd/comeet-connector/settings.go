@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,7 +90,7 @@ func (s *settings) busConfig() (connector.Config, error) {
 	wrong := []error{s.file.err}
 	for server := range strings.SplitSeq(s.NATSURL, ",") {
 		// url.Parse quotes the URL, which may hold a password.
-		if u, err := url.Parse(strings.TrimSpace(server)); err != nil || u.Scheme == "" || u.Host == "" {
+		if u, err := url.Parse(strings.TrimSpace(server)); err != nil || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) || u.Host == "" {
 			wrong = append(wrong, errors.New("NATS_URL: must be like nats://host:4222, or several separated by commas"))
 			break
 		}

@@ -93,10 +93,10 @@ var (
 		"the ledger's entries carry their own age limits; statuses have none"}
 	expires = rule{"allow_msg_ttl must be on", func(have, _ jetstream.StreamConfig) bool { return have.AllowMsgTTL },
 		"claims and outcomes are written with a time to live"}
-	historic = rule{fmt.Sprintf("max_msgs_per_subject must be between 1 and %d and discard_new_per_subject off", MaxHistory),
+	historic = rule{fmt.Sprintf("max_msgs_per_subject must be between 16 and %d and discard_new_per_subject off", MaxHistory),
 		func(have, _ jetstream.StreamConfig) bool {
-			return have.MaxMsgsPerSubject >= 1 && have.MaxMsgsPerSubject <= MaxHistory && !have.DiscardNewPerSubject
-		}, "the last message of a subject is its state and must always be writable"}
+			return have.MaxMsgsPerSubject >= 16 && have.MaxMsgsPerSubject <= MaxHistory && !have.DiscardNewPerSubject
+		}, "the last message of a subject is its state and must always be writable, and a slow reader must not miss the ones before"}
 	once = rule{"max_msgs_per_subject must be 1 with discard_new_per_subject on", func(have, _ jetstream.StreamConfig) bool {
 		return have.MaxMsgsPerSubject == 1 && have.DiscardNewPerSubject && have.Discard == jetstream.DiscardNew
 	}, "a dead letter is stored once, however often its event comes back"}
