@@ -97,7 +97,7 @@ func (rq *call) post() bool { return rq.method == http.MethodPost }
 func (rq *call) fail(kind Kind, cause error) error { return &Error{Op: rq.op, Kind: kind, Err: cause} }
 
 func (c *Client) do(ctx context.Context, rq *call, opts []CallOption) (*Response, error) {
-	cfg := callConfig{priority: Poll, timeout: c.timeout, setting: "the request timeout"}
+	cfg := callConfig{priority: Poll, timeout: c.timeout, setting: "WithTimeout"}
 	if rq.post() {
 		cfg.priority = Submit
 	}

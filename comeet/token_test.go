@@ -254,7 +254,7 @@ func TestTheRepeatTakesASlotOfItsOwn(t *testing.T) {
 		p, held := takeAll(t, gate)
 		// No slot is free, so within the call's time there is none for the repeat.
 		_, _, err := c.ListPositions(t.Context(), comeet.PositionQuery{}, comeet.WithPermit(p))
-		if !errors.Is(err, comeet.ErrUnavailable) || !strings.Contains(err.Error(), "the request timeout") || requests != 1 {
+		if !errors.Is(err, comeet.ErrUnavailable) || !strings.Contains(err.Error(), "WithTimeout") || requests != 1 {
 			t.Errorf("%v after %d requests", err, requests)
 		}
 		for _, h := range held {

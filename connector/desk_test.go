@@ -538,6 +538,10 @@ func TestReplayEdited(t *testing.T) {
 	}
 	mended := bytes.Replace(raw, []byte("candidate.sorced"), []byte(events.TypeSourced), 1)
 	mended = bytes.Replace(mended, []byte(`"87.405"`), []byte(`"48.16A"`), 1)
+	// The positions come into their bucket while the connector works already.
+	w.eventually("a forecast by known positions", func() bool {
+		return w.replay(d, connector.ReplayOptions{Edited: mended, DryRun: true}, seq)[0].Verdict != connector.VerdictUnmatched
+	})
 	r := w.replay(d, connector.ReplayOptions{Edited: mended}, seq)[0]
 	if !r.Sent || r.PositionUID != "48.16A" {
 		t.Fatalf("mended: %+v", r)
