@@ -155,6 +155,9 @@ func (c *Connector) serve(ctx context.Context) error {
 	}
 	defer b.Close()
 	c.bus.Store(b)
+	if err := c.ledgerKept(ctx, b); err != nil {
+		return ended(ctx, err)
+	}
 	if err := b.Ensure(ctx, c.cfg.layout()); err != nil {
 		return ended(ctx, fmt.Errorf("the bus is not as the connector needs it: %w", err))
 	}
@@ -178,6 +181,8 @@ func (c *Connector) serve(ctx context.Context) error {
 	// work outlives ctx by DrainTimeout, so that what is in hand can come to its end.
 	work, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer giveUp(nil)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	draining := context.AfterFunc(ctx, func() {
 		c.enter("draining")
 		c.log.Info().Dur("at_most", c.cfg.DrainTimeout).Msg("stopping: no new events; finishing those in hand")
@@ -186,7 +191,13 @@ func (c *Connector) serve(ctx context.Context) error {
 	defer draining()
 
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = c.room.run(ctx, b, c.cfg.Names.Events) })
+	wg.Go(func() {
+		c.room.run(ctx, b, c.cfg.Names.Events, st.Created, func() {
+			err := c.errLedgerLost()
+			stop(err)
+			giveUp(err)
+		})
+	})
 	wg.Go(func() { c.pauses.run(ctx) })
 	wg.Go(func() { c.watchUnserved(ctx, b) })
 	wg.Go(func() { members.run(ctx, func(err error) { c.log.Warn().Err(err).Msg("membership is uncertain") }) })
@@ -198,7 +209,35 @@ func (c *Connector) serve(ctx context.Context) error {
 	c.log.Info().Int("accounts", len(c.cfg.Accounts)).Str("admin", c.AdminAddr()).Msg("ready")
 	wg.Wait()
 	c.log.Info().Msg("stopped")
+	if lost, ok := errors.AsType[ledgerLostError](context.Cause(ctx)); ok {
+		return lost
+	}
 	return nil
+}
+
+// ledgerLostError means that the events stream is gone or another one. Going on would submit again whoever comes again.
+type ledgerLostError struct{ stream string }
+
+func (e ledgerLostError) Error() string {
+	return fmt.Sprintf("the stream %s is gone or was replaced, and with it the ledger of what was submitted: to go on could create candidates twice. "+
+		"Restore it from a backup, or accept that and run: comeet-connector setup --apply", e.stream)
+}
+
+func (c *Connector) errLedgerLost() error { return ledgerLostError{c.cfg.Names.Events} }
+
+// ledgerKept refuses a bus on which the connector has worked before, as the cursors tell, and whose events stream is missing.
+func (c *Connector) ledgerKept(ctx context.Context, b *bus.Bus) error {
+	if _, err := b.StreamState(ctx, c.cfg.Names.Events, ""); !errors.Is(err, bus.ErrGone) {
+		return err
+	}
+	_, err := b.Bucket(ctx, c.cfg.Names.Cursors)
+	switch {
+	case errors.Is(err, bus.ErrGone):
+		return nil
+	case err != nil:
+		return err
+	}
+	return c.errLedgerLost()
 }
 
 // supervise serves one account while this replica owns it, building it anew when something under it was taken away.
@@ -257,6 +296,12 @@ func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *me
 			return
 		}
 		wait = min(2*wait, 30*time.Second)
+		if err := c.ledgerKept(ctx, b); err != nil {
+			if ctx.Err() == nil {
+				log.Error().Err(err).Msg("not serving the account")
+			}
+			continue
+		}
 		if err := b.Ensure(ctx, c.cfg.layout()); err != nil && ctx.Err() == nil {
 			log.Error().Err(err).Msg("the bus is not as the connector needs it")
 		}

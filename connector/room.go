@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -93,10 +94,15 @@ func (r *room) silent() error {
 	return nil
 }
 
-// run watches the stream until ctx ends. It also keeps the bus's idea of the server's clock fresh.
-func (r *room) run(ctx context.Context, b *bus.Bus, stream string) error {
+// run watches the stream until ctx ends, or until it is no longer the one that was made at born: then it calls lost. It also
+// keeps the bus's idea of the server's clock fresh.
+func (r *room) run(ctx context.Context, b *bus.Bus, stream string, born time.Time, lost func()) {
 	for {
 		st, err := b.StreamState(ctx, stream, "")
+		if errors.Is(err, bus.ErrGone) || err == nil && !st.Created.Equal(born) {
+			lost()
+			return
+		}
 		if err == nil {
 			r.heard.Store(int64(time.Since(processBegan)))
 			r.look(st)
@@ -104,7 +110,7 @@ func (r *room) run(ctx context.Context, b *bus.Bus, stream string) error {
 			r.log.Error().Err(err).Msg("could not look at the events stream")
 		}
 		if !rest(ctx, roomPause) {
-			return nil
+			return
 		}
 	}
 }
