@@ -53,6 +53,9 @@ func (a *account) take(ctx context.Context) error {
 	}
 }
 
+// pullPause is how long the next pull waits for more free workers while nearly all are busy.
+const pullPause = time.Millisecond
+
 // permits waits until at least one worker is free, the ledger has room and one request may be sent, and takes what else is
 // free right now.
 func (a *account) permits(ctx context.Context, workers chan struct{}) ([]*comeet.Permit, error) {
@@ -60,6 +63,11 @@ func (a *account) permits(ctx context.Context, workers chan struct{}) ([]*comeet
 	case workers <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+	if len(workers) > cap(workers)-cap(workers)/8 {
+		// All hands are full: others will be free in a moment, and one pull, which costs both sides as much as several
+		// messages, can serve them together.
+		rest(ctx, pullPause)
 	}
 	if err := a.room.wait(ctx); err != nil {
 		<-workers

@@ -17,10 +17,9 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector"
-	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 )
 
-// The test binary is also the programs that tests kill: a connector or a nats-server in a process of its own.
+// The test binary is also the program that tests kill: a connector in a process of its own.
 const childEnv = "CONNECTOR_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -42,10 +41,6 @@ func TestMain(m *testing.M) {
 
 // child is what such a process is told.
 type child struct {
-	// NATSDir makes it a nats-server on Port; else it is a connector.
-	NATSDir string
-	Port    int
-
 	NATSURL, BaseURL, Replica   string
 	Accounts                    []string
 	RequestTimeout, SettleDelay time.Duration
@@ -60,15 +55,6 @@ type child struct {
 func (c child) main() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	if c.NATSDir != "" {
-		s, err := bustest.Start(bustest.Options{Dir: c.NATSDir, Port: c.Port})
-		if err != nil {
-			return err
-		}
-		<-ctx.Done()
-		s.Stop()
-		return nil
-	}
 	if c.Bare {
 		return c.bareLoop(ctx)
 	}
