@@ -36,39 +36,46 @@ func (a *account) decode(m *bus.Msg) (*sourced, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sourced{msg: m, stored: stored}
-	e, err := events.Decode(m.Header(), m.Data())
-	s.event = e
-	s.identity = ledger.Identity{
-		Source: e.Source, ID: e.ID, Stream: a.cfg.Names.Sourced, Created: a.streamCreated, Seq: seq, Replay: header(m.Header(), ReplayHeader),
+	s, invalid := readSourced(a.name, m.Header(), m.Data(), ledger.Identity{
+		Stream: a.cfg.Names.Sourced, Created: a.streamCreated, Seq: seq, Replay: header(m.Header(), ReplayHeader),
+	})
+	s.msg, s.stored = m, stored
+	if invalid != nil {
+		return s, invalid
 	}
-	s.own = ledger.Op{Account: a.name}.Of(s.identity)
+	return s, nil
+}
+
+// readSourced reads a message of an account's. id tells what the message itself does not. What breaks the contract still comes with
+// everything that could be read, and is kept under the event alone.
+func readSourced(account string, h map[string][]string, body []byte, id ledger.Identity) (*sourced, *events.InvalidError) {
+	e, err := events.Decode(h, body)
+	id.Source, id.ID = e.Source, e.ID
+	s := &sourced{event: e, identity: id}
+	s.own = ledger.Op{Account: account}.Of(id)
 	s.op = s.own
-	if err != nil {
-		if invalid, ok := errors.AsType[*events.InvalidError](err); ok {
-			s.candidateID = invalid.CandidateID
-			for i := range invalid.Violations {
-				if v := &invalid.Violations[i]; v.Pointer == "/type" {
-					v.Message = mustBeSourced // of the contract's types, only one has its place here
-				}
+	if invalid, ok := errors.AsType[*events.InvalidError](err); ok {
+		s.candidateID = invalid.CandidateID
+		for i := range invalid.Violations {
+			if v := &invalid.Violations[i]; v.Pointer == "/type" {
+				v.Message = mustBeSourced // of the contract's types, only one has its place here
 			}
 		}
-		return s, err
+		return s, invalid
 	}
 	data, ok := e.Data.(*events.Sourced)
 	if !ok {
 		return s, &events.InvalidError{Violations: []events.Violation{{Pointer: "/type", Message: mustBeSourced}}}
 	}
 	s.data, s.candidateID = data, data.Candidate.ID
-	s.op = ledger.OpOf(a.name, e.Source, data)
-	s.own = s.op.Of(s.identity)
-	s.partnerID = ledger.PartnerCandidateID(e.Source, data.Candidate.ID)
-	if named, ok := e.Extensions["account"]; ok && named != a.name {
-		s.op = s.own
+	if named, ok := e.Extensions["account"]; ok && named != account {
 		return s, &events.InvalidError{CandidateID: s.candidateID, Violations: []events.Violation{{
 			Pointer: "/account", Message: "must be the account of the subject that the event was published on, or absent",
 		}}}
 	}
+	s.op = ledger.OpOf(account, e.Source, data)
+	s.own = s.op.Of(id)
+	s.partnerID = ledger.PartnerCandidateID(e.Source, data.Candidate.ID)
 	return s, nil
 }
 

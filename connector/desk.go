@@ -255,7 +255,7 @@ func (d *Desk) open(ctx context.Context, seq uint64) (*opened, error) {
 		return nil, err
 	}
 	o := &opened{Letter: l, header: m.Header, body: m.Data}
-	o.event, o.invalid = d.readSourced(l.Account, m.Header, m.Data, ledger.Identity{Replay: l.Replay})
+	o.event, o.invalid = readSourced(l.Account, m.Header, m.Data, ledger.Identity{Replay: l.Replay})
 	op := ledger.Op{Account: l.Account, ID: l.own}
 	if o.event.data != nil && o.invalid == nil {
 		op = o.event.op
@@ -271,32 +271,6 @@ func (d *Desk) open(ctx context.Context, seq uint64) (*opened, error) {
 		}
 	}
 	return o, nil
-}
-
-// readSourced reads a message as a worker of its account would, see account.decode. id tells what the message itself does not.
-func (d *Desk) readSourced(account string, h map[string][]string, body []byte, id ledger.Identity) (*sourced, *events.InvalidError) {
-	e, err := events.Decode(h, body)
-	id.Source, id.ID = e.Source, e.ID
-	s := &sourced{event: e, identity: id}
-	s.own = ledger.Op{Account: account}.Of(id)
-	s.op = s.own
-	if invalid, ok := errors.AsType[*events.InvalidError](err); ok {
-		s.candidateID = invalid.CandidateID
-		return s, invalid
-	}
-	data, ok := e.Data.(*events.Sourced)
-	if !ok {
-		return s, &events.InvalidError{Violations: []events.Violation{{Pointer: "/type", Message: "must be " + events.TypeSourced}}}
-	}
-	s.data, s.candidateID = data, data.Candidate.ID
-	if named, ok := e.Extensions["account"]; ok && named != account {
-		return s, &events.InvalidError{CandidateID: s.candidateID, Violations: []events.Violation{{
-			Pointer: "/account", Message: "must be the account of the subject that the event was published on, or absent",
-		}}}
-	}
-	s.op = ledger.OpOf(account, e.Source, data)
-	s.own = s.op.Of(id)
-	return s, nil
 }
 
 // record is one entry of the events stream.

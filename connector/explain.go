@@ -397,7 +397,7 @@ func (x *explanation) readSourcedStream(ctx context.Context) error {
 		if x.ops[nameless] == nil && !x.mayMention(m) {
 			return
 		}
-		s, invalid := x.readSourced(account, m.Header, m.Data, id)
+		s, invalid := readSourced(account, m.Header, m.Data, id)
 		if x.ops[s.op] == nil && !x.is(s.identity.ID, s.candidateID, "") {
 			return
 		}

@@ -180,7 +180,7 @@ func (r *replay) rewrite(o *opened) rewritten {
 	}
 	kept[ReplayHeader] = []string{w.mark}
 	w.header = kept
-	w.event, w.invalid = r.readSourced(o.Account, w.header, w.body, ledger.Identity{Replay: w.mark})
+	w.event, w.invalid = readSourced(o.Account, w.header, w.body, ledger.Identity{Replay: w.mark})
 	return w
 }
 
