@@ -406,16 +406,23 @@ func TestRunOfSeveralPagesMissesNothing(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			happened := make(chan struct{})
 			w.fake.Control(comeettest.ListCandidates, func(q comeettest.Request) (comeettest.Fault, bool) {
 				if q.Query.Get("limit") != "" {
 					return comeettest.Fault{}, false
 				}
+				defer close(happened)
 				fault, err := happens(r, uids)
 				if err != nil {
 					t.Error(err)
 				}
 				return fault, true
 			})
+			select {
+			case <-happened:
+			case <-time.After(30 * time.Second):
+				t.Fatal("no run came to its second page")
+			}
 			for _, uid := range uids {
 				w.eventuallyTrue(uid)
 				w.inOrder(uid)

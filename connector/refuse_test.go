@@ -67,9 +67,10 @@ func TestDeadLettersAreTheOriginals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	binary := func(extra map[string][]string) map[string][]string {
+	// An id of its own each: the same source and id again is the same event.
+	binary := func(id string, extra map[string][]string) map[string][]string {
 		h := map[string][]string{
-			"ce-specversion": {"1.0"}, "ce-id": {"id-1"}, "ce-source": {"/s"}, "ce-type": {events.TypeSourced}, "Content-Type": {"application/json"},
+			"ce-specversion": {"1.0"}, "ce-id": {id}, "ce-source": {"/s"}, "ce-type": {events.TypeSourced}, "Content-Type": {"application/json"},
 		}
 		for k, v := range extra {
 			h[k] = v
@@ -92,9 +93,9 @@ func TestDeadLettersAreTheOriginals(t *testing.T) {
 		{"empty", nil, nil, events.ReasonInvalidEvent},
 		{"bytes", nil, []byte{0, 255, 1, '\r', '\n'}, events.ReasonInvalidEvent},
 		{"not JSON", map[string][]string{"nats-expected-stream": {bus.DefaultNames.Sourced}}, []byte("{"), events.ReasonInvalidEvent},
-		{"binary, other account", binary(map[string][]string{"ce-account": {"other"}}), data, events.ReasonInvalidEvent},
-		{"binary, of another type", binary(map[string][]string{"ce-type": {events.TypeAccepted}}), []byte(`{}`), events.ReasonInvalidEvent},
-		{"binary, no id", func() map[string][]string { h := binary(nil); delete(h, "ce-id"); return h }(), append(data[:len(data):len(data)], ' '), events.ReasonInvalidEvent},
+		{"binary, other account", binary("id-1", map[string][]string{"ce-account": {"other"}}), data, events.ReasonInvalidEvent},
+		{"binary, of another type", binary("id-2", map[string][]string{"ce-type": {events.TypeAccepted}}), []byte(`{}`), events.ReasonInvalidEvent},
+		{"binary, no id", func() map[string][]string { h := binary("", nil); delete(h, "ce-id"); return h }(), append(data[:len(data):len(data)], ' '), events.ReasonInvalidEvent},
 		{"as large as the bus takes", big, fill(big), events.ReasonInvalidEvent},
 		{"as large as the bus takes, no header", nil, bytes.Repeat([]byte("y"), int(w.nc.MaxPayload())), events.ReasonInvalidEvent},
 	}
