@@ -43,7 +43,7 @@ func answerCases() []answerCase {
 		one("cut before acting", comeettest.Drop(), created, 2, 1),
 		one("cut after acting", comeettest.DropAfter(), recovered, 1, 1),
 		one("cut, acts before it is looked up", comeettest.DropThenAct(10*time.Millisecond), recovered, 1, 1),
-		one("cut, acts after it was looked up", comeettest.DropThenAct(2*time.Second), created, 2, 1),
+		one("cut, acts after it was looked up", comeettest.DropThenAct(20*time.Second), created, 2, 1),
 		one("no answer, not acted", comeettest.Hang(), created, 2, 1),
 		one("no answer, acted", comeettest.ActThen(comeettest.Hang()), recovered, 1, 1),
 		one("answer breaks off", comeettest.Truncated(), recovered, 1, 1),
@@ -123,7 +123,7 @@ func TestEveryAnswerToAPost(t *testing.T) {
 	}
 	w := newWorld(t, accounts(names...), func(s *setup) {
 		s.RateLimit = comeet.Limit{Requests: 1000, Window: time.Second}
-		s.PollInterval, s.Workers = time.Hour, 2
+		s.RequestTimeout, s.PollInterval, s.Workers = 1500*time.Millisecond, time.Hour, 2
 	}, fakeWith(comeettest.WithRecording(100_000)))
 	for i, c := range cases {
 		for _, f := range c.faults {

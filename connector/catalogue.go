@@ -13,8 +13,9 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 )
 
-// refreshPause is the least time between two readings that unknown positions ask for: one refresh serves all of them.
-const refreshPause = 10 * time.Second
+// refreshShare of PositionsInterval is the least time between two readings that unknown positions ask for, 10 s by default: one
+// refresh serves all of them.
+const refreshShare = 30
 
 // catalogue is an account's positions: read from Comeet every PositionsInterval, and written to the positions bucket where
 // they changed, so that sourcing services can watch them without credentials of Comeet.
@@ -77,6 +78,7 @@ func (c *catalogue) await(ctx context.Context, enough func(positions) bool) (pos
 
 // run reads the positions until ctx ends.
 func (c *catalogue) run(ctx context.Context) error {
+	pause := c.a.cfg.PositionsInterval / refreshShare
 	for {
 		begun := time.Now()
 		wait := c.a.cfg.PositionsInterval
@@ -84,11 +86,11 @@ func (c *catalogue) run(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			wait = min(wait, refreshPause)
+			wait = pause
 			c.a.log.Warn().Err(err).Dur("again_in", wait).Msg("could not read the positions; matching by the last known ones")
 			c.settleForLess(ctx, comeet.KindOf(err) == comeet.Denied)
 		}
-		if !rest(ctx, min(wait, refreshPause)-time.Since(begun)) {
+		if !rest(ctx, pause-time.Since(begun)) {
 			return nil
 		}
 		early := time.NewTimer(wait - time.Since(begun))

@@ -48,7 +48,7 @@ func (w *world) publishAny(r *rand.Rand, n int) {
 	w.Helper()
 	d := person(n)
 	id := fmt.Sprint("e", n)
-	s := sent{identity: source + " " + id, account: "default", want: "accepted"}
+	s := sent{identity: source + " " + id, account: "default", want: "accepted", data: d}
 	switch r.IntN(16) {
 	case 0:
 		d.Position = events.Position{UID: "99.999"}

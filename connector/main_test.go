@@ -1,6 +1,7 @@
 package connector_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,6 +36,18 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if raw := os.Getenv(serverEnv); raw != "" {
+		var c serverChild
+		err := json.Unmarshal([]byte(raw), &c)
+		if err == nil {
+			err = c.main()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	// An object store's Put may end before the client library's goroutine has looked at the channel that tells it to end.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
 }
@@ -44,10 +57,14 @@ type child struct {
 	NATSURL, BaseURL, Replica   string
 	Accounts                    []string
 	RequestTimeout, SettleDelay time.Duration
-	PollInterval                time.Duration
-	RateLimit                   comeet.Limit
-	Workers                     int
-	MemberTTL                   time.Duration
+	PollInterval, PollOverlap   time.Duration
+	// 0 is the connector's default.
+	SweepInterval, DeniedRetry, PositionsInterval time.Duration
+	RateLimit                                     comeet.Limit
+	Workers                                       int
+	MemberTTL                                     time.Duration
+	// AdminAddr is "off" if empty.
+	AdminAddr string
 	// Bare makes it the benchmark's bare loop.
 	Bare bool
 }
@@ -68,8 +85,9 @@ func (c child) main() error {
 
 func (c child) config(log zerolog.Logger) connector.Config {
 	cfg := connector.Config{
-		NATSURL: c.NATSURL, BaseURL: c.BaseURL, Replica: c.Replica, AdminAddr: "off", EventsMaxBytes: 1 << 30,
-		RequestTimeout: c.RequestTimeout, SettleDelay: c.SettleDelay, PollInterval: c.PollInterval, PollOverlap: 10 * time.Second,
+		NATSURL: c.NATSURL, BaseURL: c.BaseURL, Replica: c.Replica, AdminAddr: cmp.Or(c.AdminAddr, "off"), EventsMaxBytes: 1 << 30,
+		RequestTimeout: c.RequestTimeout, SettleDelay: c.SettleDelay, PollInterval: c.PollInterval, PollOverlap: c.PollOverlap,
+		SweepInterval: c.SweepInterval, DeniedRetry: c.DeniedRetry, PositionsInterval: c.PositionsInterval,
 		RateLimit: c.RateLimit, NoRateLimit: c.RateLimit.Requests == 0, Workers: c.Workers, MemberTTL: c.MemberTTL, Log: log.With().Timestamp().Logger(),
 	}
 	for _, name := range c.Accounts {
@@ -116,9 +134,12 @@ func (p *process) kill() {
 	<-p.gone
 }
 
+// ask tells it to end in order.
+func (p *process) ask() { _ = p.cmd.Process.Signal(syscall.SIGTERM) }
+
 // stop asks it to end and waits.
 func (p *process) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	p.ask()
 	<-p.gone
 }
 

@@ -38,7 +38,7 @@ func (a *account) match(ctx context.Context, ref events.Position, knownBy time.T
 		if ref.UID != "" {
 			return match{ref.UID, events.MatchedByUID}, nil, nil
 		}
-		return match{}, nil, errLater{time.Minute, "this account may not read positions"}
+		return match{}, nil, errLater{a.cfg.DeniedRetry, "this account may not read positions"}
 	}
 	if a.cfg.FallbackPosition != "" && why.reason != events.ReasonPositionAmbiguous {
 		fallback, closed := find(positions.list, events.Position{UID: a.cfg.FallbackPosition})

@@ -68,9 +68,9 @@ func (w *world) submit(n int) []string {
 	return uids
 }
 
-func (w *world) truth(uid string) comeettest.Candidate {
+func (w *world) truth(account, uid string) comeettest.Candidate {
 	w.Helper()
-	c, ok := w.fake.Candidate("default", uid)
+	c, ok := w.fake.Candidate(account, uid)
 	if !ok {
 		w.Fatalf("Comeet has no candidate %s", uid)
 	}
@@ -78,9 +78,11 @@ func (w *world) truth(uid string) comeettest.Candidate {
 }
 
 // last is the latest state that the feed tells of a candidate.
-func (w *world) last(uid string) *events.StatusChanged {
+func (w *world) last(uid string) *events.StatusChanged { w.Helper(); return w.lastOf("default", uid) }
+
+func (w *world) lastOf(account, uid string) *events.StatusChanged {
 	w.Helper()
-	all := w.read().statuses("default")[uid]
+	all := w.read().statuses(account)[uid]
 	if len(all) == 0 {
 		w.Fatalf("nothing is told of candidate %s", uid)
 	}
@@ -128,9 +130,11 @@ func steps(list []comeettest.StepState) []events.Step {
 
 // inOrder proves of one candidate's feed that it never repeats itself, tells the states in the order in which they were
 // Comeet's, and says of each what changed.
-func (w *world) inOrder(uid string) {
+func (w *world) inOrder(uid string) { w.Helper(); w.inOrderOf("default", uid) }
+
+func (w *world) inOrderOf(account, uid string) {
 	w.Helper()
-	told, history := w.read().statuses("default")[uid], w.fake.History("default", uid)
+	told, history := w.read().statuses(account)[uid], w.fake.History(account, uid)
 	at := 0
 	for i, st := range told {
 		if i > 0 {
@@ -333,9 +337,11 @@ func TestFeedFollowsComeet(t *testing.T) {
 }
 
 // eventuallyTrue waits until the feed ends in what Comeet shows of a candidate, if it shows it.
-func (w *world) eventuallyTrue(uid string) {
+func (w *world) eventuallyTrue(uid string) { w.Helper(); w.eventuallyTrueOf("default", uid) }
+
+func (w *world) eventuallyTrueOf(account, uid string) {
 	w.Helper()
-	c := w.truth(uid)
+	c := w.truth(account, uid)
 	if c.Hidden {
 		return
 	}
@@ -346,7 +352,7 @@ func (w *world) eventuallyTrue(uid string) {
 		}
 	}()
 	w.within(15*time.Second, "the feed to end in the truth about "+uid, func() bool {
-		diff = difference(w.last(uid).State, c)
+		diff = difference(w.lastOf(account, uid).State, c)
 		return diff == ""
 	})
 }
@@ -594,7 +600,7 @@ func TestLostCursor(t *testing.T) {
 				}
 			}
 			harm(w)
-			at := w.truth(uids[2]).TimeLastStatusChanged
+			at := w.truth("default", uids[2]).TimeLastStatusChanged
 			w.eventually("the rejections to leave the span of a first poll", func() bool { return time.Since(at) > 3*time.Second })
 			w.run(func(c *connector.Config) { c.PollInterval, c.PollOverlap = 50*time.Millisecond, time.Millisecond })
 			for _, uid := range uids {

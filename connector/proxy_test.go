@@ -7,14 +7,20 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // proxy stands between a connector and the bus, and stops the traffic at a chosen message, so that a crash can be placed
 // exactly before or after it.
 type proxy struct {
 	listener net.Listener
-	target   string
+	// targets are tried in turn, beginning with another one each time.
+	targets []string
+	next    atomic.Int64
+	// lag holds up everything that passes, in nanoseconds.
+	lag atomic.Int64
 
 	mu   sync.Mutex // guards what follows
 	trap *trap
@@ -35,13 +41,16 @@ type trap struct {
 	once   sync.Once
 }
 
-func newProxy(t testing.TB, target string) *proxy {
+func newProxy(t testing.TB, targets ...string) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{ice: closedChannel(), listener: l, target: strings.TrimPrefix(target, "nats://"), all: map[net.Conn]struct{}{}}
+	p := &proxy{ice: closedChannel(), listener: l, all: map[net.Conn]struct{}{}}
+	for _, target := range targets {
+		p.targets = append(p.targets, strings.TrimPrefix(target, "nats://"))
+	}
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
 		p.kill()
@@ -95,6 +104,9 @@ func (p *proxy) pass() bool {
 	ice := p.ice
 	p.mu.Unlock()
 	<-ice
+	if lag := p.lag.Load(); lag > 0 {
+		<-time.After(time.Duration(lag))
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.dead
@@ -108,6 +120,13 @@ func (p *proxy) kill() {
 	p.thaw()
 	p.listener.Close()
 	p.cut()
+}
+
+// disarm takes a trap away that has not sprung.
+func (p *proxy) disarm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trap = nil
 }
 
 // release takes the trap away and cuts all connections, as a passing network failure does.
@@ -132,8 +151,8 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target)
-		if err != nil {
+		server := p.dial()
+		if server == nil {
 			client.Close()
 			continue
 		}
@@ -176,6 +195,16 @@ func (p *proxy) accept() {
 			}
 		})
 	}
+}
+
+func (p *proxy) dial() net.Conn {
+	from := int(p.next.Add(1))
+	for i := range p.targets {
+		if c, err := net.Dial("tcp", p.targets[(from+i)%len(p.targets)]); err == nil {
+			return c
+		}
+	}
+	return nil
 }
 
 // up forwards what the client says, message by message.

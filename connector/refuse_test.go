@@ -3,6 +3,7 @@ package connector_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -41,6 +42,9 @@ func (w *world) noneOutstanding(account string) {
 	w.Helper()
 	w.eventually("an end of all deliveries", func() bool {
 		c, err := w.js.Consumer(w.Context(), bus.DefaultNames.Sourced, "comeet-"+account)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return false // it was deleted, and is not made anew yet
+		}
 		if err != nil {
 			w.Fatal(err)
 		}

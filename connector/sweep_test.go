@@ -34,7 +34,7 @@ func TestSweepSeesWhatPollsCannot(t *testing.T) {
 				if err := r.Hire(uids[0]); err != nil {
 					return err
 				}
-				at := w.truth(uids[0]).TimeHiringProcessUpdated
+				at := w.truth("default", uids[0]).TimeHiringProcessUpdated
 				w.eventually("the hire to leave every poll's span", func() bool { return time.Since(at) > 3*time.Second })
 				return r.Show(uids[0])
 			},

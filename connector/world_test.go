@@ -3,6 +3,7 @@ package connector_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -37,7 +38,7 @@ const source = "/sourcing/scout"
 // world is a real bus and a faithful Comeet, and everything that was published to the one.
 type world struct {
 	testing.TB
-	nats *bustest.Server
+	nats servers
 	fake *comeettest.Server
 	nc   *nats.Conn
 	js   jetstream.JetStream
@@ -55,13 +56,16 @@ type sent struct {
 	identity string // source and id, or the stream sequence where these are not readable
 	want     string // "accepted", or the reason of the refusal
 	account  string
+	// data is what was said, if it can be read.
+	data *events.Sourced
 }
 
 type option func(*setup)
 
 type setup struct {
 	fake []comeettest.Option
-	bus  bustest.Options
+	// servers starts the bus. The default is one server in this process.
+	servers func(testing.TB) servers
 	child
 }
 
@@ -86,16 +90,13 @@ func newWorld(t testing.TB, opts ...option) *world {
 	t.Helper()
 	s := setup{child: child{
 		Accounts: []string{"default"}, RequestTimeout: 500 * time.Millisecond, SettleDelay: 100 * time.Millisecond,
-		PollInterval: time.Second, Workers: 16, Replica: "r1", MemberTTL: time.Second,
-	}, bus: bustest.Options{Dir: t.TempDir()}}
+		PollInterval: time.Second, PollOverlap: 10 * time.Second, Workers: 16, Replica: "r1", MemberTTL: time.Second,
+	}, servers: oneServer}
 	for _, o := range opts {
 		o(&s)
 	}
-	srv, err := bustest.Start(s.bus)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(srv.Stop)
+	srv := s.servers(t)
+	t.Cleanup(srv.stop)
 	fopts := []comeettest.Option{comeettest.WithSecret(secret), comeettest.WithoutRateLimit(), comeettest.WithBasePath("/recruit/api")}
 	for _, name := range s.Accounts {
 		fopts = append(fopts, comeettest.WithAccount(comeettest.Account{Name: name, APIKey: apiKeyOf(name), Positions: positions()}))
@@ -103,8 +104,9 @@ func newWorld(t testing.TB, opts ...option) *world {
 	fake := comeettest.New(append(fopts, s.fake...)...)
 	t.Cleanup(fake.Close)
 	w := &world{TB: t, nats: srv, fake: fake, logs: new(logBuffer), child: s.child}
-	w.NATSURL, w.BaseURL = srv.ClientURL(), fake.URL()
-	w.nc, err = nats.Connect(srv.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	w.NATSURL, w.BaseURL = strings.Join(srv.urls(), ","), fake.URL()
+	var err error
+	w.nc, err = nats.Connect(w.NATSURL, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,10 +126,19 @@ func newWorld(t testing.TB, opts ...option) *world {
 	return w
 }
 
+func oneServer(t testing.TB) servers {
+	t.Helper()
+	s, err := bustest.Start(bustest.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return embedded{s}
+}
+
 // setUp creates the assets, so that events can be published before a connector runs.
 func (w *world) setUp() {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()
 	if err := connector.Setup(ctx, connector.Config{NATSURL: w.NATSURL, EventsMaxBytes: 1 << 30}); err != nil {
 		w.Fatal(err)
@@ -213,7 +224,7 @@ func (w *world) publishTo(account, source, id string, d *events.Sourced) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.publishRaw(sent{identity: source + " " + id, want: "accepted", account: account}, h, body)
+	w.publishRaw(sent{identity: source + " " + id, want: "accepted", account: account, data: d}, h, body)
 }
 
 func (w *world) publishRaw(s sent, h map[string][]string, body []byte) {
@@ -222,12 +233,20 @@ func (w *world) publishRaw(s sent, h map[string][]string, body []byte) {
 	if s.account == connector.AccountDefault && len(body)%2 == 0 {
 		subject = events.SourcedSubject("")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	ack, err := w.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: h, Data: body}, jetstream.WithRetryAttempts(20))
-	if err != nil {
-		w.Fatalf("publish: %v", err)
-	}
+	var ack *jetstream.PubAck
+	var err error
+	defer func() {
+		if err != nil {
+			w.Logf("publish: %v", err)
+		}
+	}()
+	w.eventually("a sourced event is stored", func() bool {
+		// One whose acknowledgement was lost is published again: the same event twice has one outcome.
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		ack, err = w.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: h, Data: body}, jetstream.WithRetryAttempts(20))
+		return err == nil
+	})
 	if s.identity == "" {
 		s.identity = fmt.Sprint("#", ack.Sequence)
 	}
@@ -250,11 +269,13 @@ func (w *world) read() feed {
 	w.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	s, err := w.js.Stream(ctx, bus.DefaultNames.Events)
-	if err != nil {
-		w.Fatalf("read the feed: %v", err)
+	var s jetstream.Stream
+	for err := errors.New("not tried"); err != nil; {
+		if s, err = w.js.Stream(ctx, bus.DefaultNames.Events); ctx.Err() != nil {
+			w.Fatalf("read the feed: %v", err)
+		}
 	}
 	last := s.CachedInfo().State.LastSeq
 	for len(w.feed) == 0 && last > 0 || len(w.feed) > 0 && w.feed[len(w.feed)-1].seq < last {
@@ -264,11 +285,14 @@ func (w *world) read() feed {
 				from = w.feed[n-1].seq + 1
 			}
 			c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from})
-			if err != nil {
+			if err == nil {
+				w.tail, err = c.Messages()
+			}
+			if ctx.Err() != nil {
 				w.Fatalf("read the feed: %v", err)
 			}
-			if w.tail, err = c.Messages(); err != nil {
-				w.Fatalf("read the feed: %v", err)
+			if err != nil {
+				continue
 			}
 		}
 		m, err := w.tail.Next(jetstream.NextContext(ctx))
@@ -405,9 +429,11 @@ func (w *world) checkLeaks(texts ...string) {
 }
 
 // metrics reads what the admin address shows.
-func metrics(t testing.TB, r *replica) string {
+func metrics(t testing.TB, r *replica) string { t.Helper(); return metricsAt(t, r.AdminAddr()) }
+
+func metricsAt(t testing.TB, address string) string {
 	t.Helper()
-	resp, err := http.Get("http://" + r.AdminAddr() + "/metrics")
+	resp, err := http.Get("http://" + address + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -437,7 +463,13 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
+// tail is the end of it, without what only tells that time passes.
 func (l *logBuffer) tail(n int) string {
-	s := l.String()
-	return s[max(0, len(s)-n):]
+	var b strings.Builder
+	for line := range strings.Lines(l.String()) {
+		if !strings.Contains(line, "sweep completed") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()[max(0, b.Len()-n):]
 }

@@ -18,33 +18,56 @@ type Cluster struct {
 	Servers []*Server
 }
 
+// Member is one server of a cluster whose others may run in other processes.
+type Member struct {
+	// Options say how it runs; required is Dir.
+	Options
+	// Name is the server's own; required.
+	Name string
+	// ClusterPort is where it listens for the others, on the loopback; required.
+	ClusterPort int
+	// Peers are the cluster ports of all members.
+	Peers []int
+}
+
+// StartMember runs one server of a cluster and waits until it takes connections. That may be when it has seen the others: start all
+// of them together. Clients are not told of the other members' addresses.
+func StartMember(m Member) (*Server, error) {
+	var routes []*url.URL
+	for _, p := range m.Peers {
+		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(p))})
+	}
+	one := m.Options
+	one.Configure = func(so *server.Options) {
+		so.ServerName = m.Name
+		so.Cluster = server.ClusterOpts{Name: "embedded", Host: "127.0.0.1", Port: m.ClusterPort, NoAdvertise: true}
+		so.Routes = routes
+		if m.Configure != nil {
+			m.Configure(so)
+		}
+	}
+	s := &Server{opts: one, port: m.Port}
+	return s, s.start()
+}
+
 // StartCluster runs n servers, which store in folders of their own under o.Dir, and waits until they have chosen a leader. o.Port is
 // not used: each takes a free one.
 func StartCluster(n int, o Options) (*Cluster, error) {
-	ports, err := freePorts(n)
+	ports, err := FreePorts(n)
 	if err != nil {
 		return nil, err
 	}
-	var routes []*url.URL
-	for _, p := range ports {
-		routes = append(routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(p))})
-	}
-	c := new(Cluster)
+	c := &Cluster{Servers: make([]*Server, n)}
 	started := make(chan error, n)
 	for i := range n {
-		one := Options{Dir: filepath.Join(o.Dir, strconv.Itoa(i)), SyncAlways: o.SyncAlways, MaxPayload: o.MaxPayload}
-		one.Configure = func(so *server.Options) {
-			so.ServerName = fmt.Sprintf("embedded-%d", i)
-			so.Cluster = server.ClusterOpts{Name: "embedded", Host: "127.0.0.1", Port: ports[i]}
-			so.Routes = routes
-			if o.Configure != nil {
-				o.Configure(so)
-			}
-		}
-		s := &Server{opts: one}
-		c.Servers = append(c.Servers, s)
+		one := Member{Options: o, Name: fmt.Sprintf("embedded-%d", i), ClusterPort: ports[i], Peers: ports}
+		one.Dir, one.Port = filepath.Join(o.Dir, strconv.Itoa(i)), 0
 		// Together: none is ready before it has seen the others.
-		go func() { started <- s.start() }()
+		go func() {
+			var err error
+			c.Servers[i], err = StartMember(one)
+			started <- err
+		}()
 	}
 	for range n {
 		err = errors.Join(err, <-started)
@@ -95,14 +118,14 @@ func (c *Cluster) Leader(stream string) *Server {
 // Stop ends all servers.
 func (c *Cluster) Stop() {
 	for _, s := range c.Servers {
-		if s.Server != nil {
+		if s != nil && s.Server != nil {
 			s.Stop()
 		}
 	}
 }
 
-// freePorts finds ports for the routes, which every server must know before any listens.
-func freePorts(n int) ([]int, error) {
+// FreePorts finds ports that nobody listens on: every member must know all of them before any listens.
+func FreePorts(n int) ([]int, error) {
 	var ports []int
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
