@@ -3,9 +3,10 @@ package bus
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -36,8 +37,10 @@ func (b *Bus) Objects(ctx context.Context, name string) (*Objects, error) {
 // objectRate is the slowest transfer that is waited for, in bytes per second.
 const objectRate = 1 << 20
 
-// Get reads a whole object, which the client library checks against its digest. ErrNotFound if there is none or if chunks of it
-// are missing, ErrTooLarge if it holds more than limit bytes, jetstream.ErrDigestMismatch if it is damaged.
+// Get reads a whole object and checks it against its digest. ErrNotFound if there is none or if chunks of it are missing,
+// ErrTooLarge if it holds more than limit bytes, jetstream.ErrDigestMismatch if it is damaged.
+//
+// Not through the library: of a Get that fails half-way it may leave a goroutine behind that waits for a reader for ever.
 func (o *Objects) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
 	var data []byte
 	err := o.bus.tryWithin(ctx, attemptTimeout+time.Duration(limit/objectRate)*time.Second, func(ctx context.Context) error {
@@ -48,15 +51,10 @@ func (o *Objects) Get(ctx context.Context, name string, limit int64) ([]byte, er
 		if info.Size > uint64(limit) {
 			return ErrTooLarge
 		}
-		if err := o.whole(ctx, info); err != nil {
-			return err
+		data, err = o.chunks(ctx, info)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return o.missing(ctx, info, "some")
 		}
-		r, err := o.os.Get(ctx, name)
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		data, err = io.ReadAll(r)
 		return err
 	})
 	if err != nil {
@@ -64,6 +62,29 @@ func (o *Objects) Get(ctx context.Context, name string, limit int64) ([]byte, er
 	}
 	return data, nil
 }
+
+// chunks reads an object's content, one message after the other.
+func (o *Objects) chunks(ctx context.Context, info *jetstream.ObjectInfo) ([]byte, error) {
+	s, err := o.bus.js.Stream(ctx, "OBJ_"+info.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, 0, info.Size)
+	for from := uint64(1); uint64(len(data)) < info.Size; {
+		m, err := s.GetMsg(ctx, from, jetstream.WithGetMsgSubject(chunkSubject(info)))
+		if err != nil {
+			return nil, err
+		}
+		data, from = append(data, m.Data...), m.Sequence+1
+	}
+	sum := sha256.Sum256(data)
+	if info.Digest != "SHA-256="+base64.URLEncoding.EncodeToString(sum[:]) {
+		return nil, jetstream.ErrDigestMismatch
+	}
+	return data, nil
+}
+
+func chunkSubject(info *jetstream.ObjectInfo) string { return "$O." + info.Bucket + ".C." + info.NUID }
 
 // info asks for an object; a store that is gone answers that with the same silence as one that is away.
 func (o *Objects) info(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
@@ -76,27 +97,31 @@ func (o *Objects) info(ctx context.Context, name string) (*jetstream.ObjectInfo,
 	return info, err
 }
 
-// whole makes sure that no chunk is missing: the library would wait for it without end.
+// whole makes sure that no chunk is missing.
 func (o *Objects) whole(ctx context.Context, info *jetstream.ObjectInfo) error {
-	subject := "$O." + info.Bucket + ".C." + info.NUID
 	s, err := o.bus.js.Stream(ctx, "OBJ_"+info.Bucket)
 	if err != nil {
 		return err
 	}
-	state, err := s.Info(ctx, jetstream.WithSubjectFilter(subject))
+	state, err := s.Info(ctx, jetstream.WithSubjectFilter(chunkSubject(info)))
 	if err != nil {
 		return err
 	}
-	have := state.State.Subjects[subject]
+	have := state.State.Subjects[chunkSubject(info)]
 	if have >= uint64(info.Chunks) {
 		return nil
 	}
+	return o.missing(ctx, info, fmt.Sprint(uint64(info.Chunks)-have))
+}
+
+// missing is why chunks are not there: the object was stored anew meanwhile, or lost them.
+func (o *Objects) missing(ctx context.Context, info *jetstream.ObjectInfo, n string) error {
 	if now, err := o.info(ctx, info.Name); err != nil {
 		return err
 	} else if now.NUID != info.NUID {
 		return errAgain
 	}
-	return fmt.Errorf("%w: %d of its %d chunks are there; store it anew", ErrNotFound, have, info.Chunks)
+	return fmt.Errorf("%w: %s of its %d chunks are missing; store it anew", ErrNotFound, n, info.Chunks)
 }
 
 // PutAbsent stores an object unless its name is taken: a second put under one name breaks those who are reading it. An object
