@@ -46,6 +46,13 @@ func newCatalogue(a *account, bucket *bus.Bucket) *catalogue {
 	return &catalogue{a: a, bucket: bucket, wanted: make(chan struct{}, 1), renewed: make(chan struct{})}
 }
 
+// now is the last reading, be it usable or not.
+func (c *catalogue) now() positions {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known
+}
+
 // current is the last reading; it waits for the first one.
 func (c *catalogue) current(ctx context.Context) (positions, error) {
 	return c.await(ctx, func(p positions) bool { return p.usable })
@@ -60,7 +67,11 @@ func (c *catalogue) readAfter(ctx context.Context, t time.Time) (positions, erro
 	return c.await(ctx, func(p positions) bool { return p.usable && (p.denied || p.read.After(t)) })
 }
 
+// await waits for as long as the next reading may take; then the event goes back, so that others, whose position needs no reading, can have
+// its worker.
 func (c *catalogue) await(ctx context.Context, enough func(positions) bool) (positions, error) {
+	late := time.NewTimer(c.a.cfg.RequestTimeout + 2*c.a.cfg.PositionsInterval/refreshShare)
+	defer late.Stop()
 	for {
 		c.mu.Lock()
 		known, renewed := c.known, c.renewed
@@ -70,6 +81,8 @@ func (c *catalogue) await(ctx context.Context, enough func(positions) bool) (pos
 		}
 		select {
 		case <-renewed:
+		case <-late.C:
+			return positions{}, errLater{c.a.cfg.RequestTimeout, "the positions cannot be read now"}
 		case <-ctx.Done():
 			return positions{}, errLater{c.a.cfg.SettleDelay, "the positions are not known yet"}
 		}
@@ -152,9 +165,7 @@ func positionOf(p *comeet.Position) position {
 // settleForLess matches by what is known from before while Comeet cannot be asked, or must not be. After a start that is
 // what an earlier process left in the bucket.
 func (c *catalogue) settleForLess(ctx context.Context, denied bool) {
-	c.mu.Lock()
-	p := c.known
-	c.mu.Unlock()
+	p := c.now()
 	if !p.usable {
 		stored, err := c.bucket.All(ctx, c.a.name)
 		if err != nil && ctx.Err() == nil {

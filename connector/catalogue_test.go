@@ -14,6 +14,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/events"
 )
 
 // shown is the positions bucket as a sourcing service sees it: status by position name.
@@ -166,22 +167,34 @@ func breakPages(fake *comeettest.Server, n int) comeettest.ControlFunc {
 	return again
 }
 
-// With Comeet out of reach at a start, the positions that an earlier process left are matched by.
+// With the positions out of reach at a start, those that an earlier process left tell of a uid that it is open. What a name or a custom id means may
+// have changed since: that waits for a reading.
 func TestPositionsOfAnEarlierProcess(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first := w.run()
 	w.eventually("the positions", func() bool { return len(w.shown()) == len(positions()) })
 	first.stop(w)
-	w.fake.OutageOf(comeettest.Scope{Route: comeettest.ListPositions}, comeettest.HTMLPage(503))
-	w.run()
+	scope := comeettest.Scope{Route: comeettest.ListPositions}
+	w.fake.OutageOf(scope, comeettest.HTMLPage(503))
+	w.run(func(c *connector.Config) { c.PositionsInterval = 3 * time.Second })
+	named := person(0)
+	named.Position = events.Position{CustomID: "DA-1"}
+	w.publish("named", named)
 	for i := range 3 {
-		d := person(i)
-		d.Position.UID, d.Position.CustomID = "", "DA-1"
-		w.publish(fmt.Sprint("e", i), d)
-		if got := matched(w.outcome(fmt.Sprint("e", i))); got != "custom_id 48.16A" {
+		w.publish(fmt.Sprint("e", i), person(1+i))
+		if got := matched(w.outcome(fmt.Sprint("e", i))); got != "uid 87.405" {
 			t.Errorf("outcome %s", got)
 		}
+	}
+	// By now the custom id is another position's.
+	r := w.fake.Recruiter("default")
+	if err := errors.Join(r.UnsharePosition("48.16A"), r.AddPosition(comeettest.Position{UID: "55.5", Name: "New", Status: "open", InternalUseCustomID: "DA-1"})); err != nil {
+		t.Fatal(err)
+	}
+	w.fake.RecoverOf(scope)
+	if got := matched(w.outcome("named")); got != "custom_id 55.5" {
+		t.Errorf("outcome %s", got)
 	}
 	w.check()
 }

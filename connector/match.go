@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -15,33 +14,52 @@ type match struct {
 	by  events.MatchedBy
 }
 
+// staleAfter is how many PositionsIntervals a catalogue may be old for a name or a custom id to be matched by it: these may
+// belong to another position by then. A uid never does.
+const staleAfter = 3
+
 // match finds the position that an event names. A refusal is only given by a catalogue that was read after knownBy: until
 // then the position may be newer than what we know, or open again. contradicted means that Comeet itself did not know the
 // position that was found: then no older catalogue counts at all.
-func (a *account) match(ctx context.Context, ref events.Position, knownBy time.Time, contradicted bool) (match, *refusal, error) {
-	positions, err := a.catalogue.current(ctx)
-	if err != nil {
-		return match{}, nil, err
+//
+// Whoever waits for a catalogue gives the permit back first: it may be the only one that there is, and reading positions takes one too.
+func (s *submission) match(ref events.Position, knownBy time.Time, contradicted bool) (match, *refusal, error) {
+	positions, err := s.catalogue.now(), error(nil)
+	if !positions.usable {
+		s.permit.Release()
+		positions, err = s.catalogue.current(s.intake)
 	}
-	found, why := find(positions.list, ref)
-	if (why != nil || contradicted) && !positions.denied && positions.read.Before(knownBy) {
-		if positions, err = a.catalogue.readAfter(ctx, knownBy); err != nil {
-			return match{}, nil, err
-		}
+	var found match
+	var why *refusal
+	var fresh bool
+	for err == nil {
+		var readBy time.Time
 		found, why = find(positions.list, ref)
-	}
-	if why == nil {
-		return found, nil, nil
-	}
-	if positions.denied {
-		// What is known may be old. Comeet itself decides about a uid; for anything else somebody must grant the permission first.
-		if ref.UID != "" {
-			return match{ref.UID, events.MatchedByUID}, nil, nil
+		switch {
+		case why != nil || contradicted:
+			readBy = knownBy
+		case ref.UID == "":
+			readBy = s.bus.Now().Add(-staleAfter * s.cfg.PositionsInterval)
 		}
-		return match{}, nil, errLater{a.cfg.DeniedRetry, "this account may not read positions"}
+		if fresh = !positions.read.Before(readBy); fresh || positions.denied {
+			break
+		}
+		s.permit.Release()
+		positions, err = s.catalogue.readAfter(s.intake, readBy)
 	}
-	if a.cfg.FallbackPosition != "" && why.reason != events.ReasonPositionAmbiguous {
-		fallback, closed := find(positions.list, events.Position{UID: a.cfg.FallbackPosition})
+	switch {
+	case err != nil:
+		return match{}, nil, err
+	case why == nil && fresh:
+		return found, nil, nil
+	case positions.denied && ref.UID != "":
+		// What is known may be old. Comeet itself decides about a uid; for anything else somebody must grant the permission first.
+		return match{ref.UID, events.MatchedByUID}, nil, nil
+	case positions.denied:
+		return match{}, nil, errLater{s.cfg.DeniedRetry, "this account may not read positions"}
+	}
+	if s.cfg.FallbackPosition != "" && why.reason != events.ReasonPositionAmbiguous {
+		fallback, closed := find(positions.list, events.Position{UID: s.cfg.FallbackPosition})
 		if closed == nil {
 			return match{fallback.uid, events.MatchedByFallback}, nil, nil
 		}

@@ -10,15 +10,22 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// accept writes the outcome of an act that has succeeded, then the candidate's first status, then acknowledges.
-func (s *submission) accept(claim ledger.Entry, how events.Outcome, candidate *comeet.Candidate, seen time.Time) (ledger.Entry, bool, error) {
-	c := claim.Claimed()
-	entry, won, err := s.ledger.Put(s.work, s.op, claim.Seq, s.outcome(s.op, &events.Accepted{
+// accept writes the outcome of an act that has succeeded, then the candidate's first status, then acknowledges. last is the entry
+// that was the last when the act began, c the claim that fixed it.
+//
+// What Comeet has must not be sent again. So the outcome is also written where the claim has vanished meanwhile, such as with a
+// server's disk, and over another event's failure.
+func (s *submission) accept(last ledger.Entry, c *events.Claimed, how events.Outcome, candidate *comeet.Candidate, seen time.Time) (ledger.Entry, bool, error) {
+	e := s.outcome(s.op, &events.Accepted{
 		Account: s.op.Account, Operation: s.op.ID, CandidateID: s.candidateID, CandidateUID: candidate.UID,
 		PositionUID: c.PositionUID, MatchedBy: c.MatchedBy, Outcome: how, Sourced: *s.ref(), SubmittedAt: s.now(),
-	}))
+	})
+	entry, won, err := s.ledger.Put(s.work, s.op, last.Seq, e)
+	for err == nil && !won && (entry.Seq == 0 || entry.Failed() != nil && !s.isMine(entry)) {
+		entry, won, err = s.ledger.Put(s.work, s.op, entry.Seq, e)
+	}
 	if err != nil {
-		return claim, false, fmt.Errorf("write the outcome of operation %s, candidate_uid %s: %w", s.op.ID, candidate.UID, err)
+		return last, false, fmt.Errorf("write the outcome of operation %s, candidate_uid %s: %w", s.op.ID, candidate.UID, err)
 	}
 	if a := entry.Accepted(); !won && a != nil && a.CandidateUID == candidate.UID {
 		// A second delivery of this event, or a twin of it, found the same candidate first.
@@ -53,7 +60,7 @@ func (s *submission) adopt(last ledger.Entry, claim *events.Claimed, f *found) (
 	if st := entry.Status(); !won && (st == nil || st.Operation != s.op.ID) {
 		return last, false, nil
 	}
-	return s.accept(last, events.OutcomeRecovered, &f.candidate, f.seen)
+	return s.accept(last, claim, events.OutcomeRecovered, &f.candidate, f.seen)
 }
 
 // adoptExisting takes the candidate that Comeet's conflict answer names: it has this partner id in progress on this position.
@@ -70,39 +77,38 @@ func (s *submission) adoptExisting(claim ledger.Entry, conflict error) (ledger.E
 	if s.repeats {
 		how = events.OutcomeRecovered
 	}
-	return s.accept(claim, how, candidate, seen)
+	return s.accept(claim, claim.Claimed(), how, candidate, seen)
 }
 
-// read retrieves a candidate for an event in hand, however long Comeet takes. A uid of digits only is Comeet's other kind of
-// id. It returns nil if Comeet does not show the candidate to this account.
+// readTries is how often a candidate that Comeet has is asked for before its event goes on without it. The gate holds each try back
+// while Comeet is down, so only a candidate that cannot be shown uses them up.
+const readTries = 6
+
+// read retrieves a candidate that is known to be Comeet's. A uid of digits only is Comeet's other kind of id. It returns nil if Comeet does
+// not show the candidate: the outcome does not hang on that, and polls will tell its state.
 func (s *submission) read(uid string) (*comeet.Candidate, time.Time, error) {
 	opts := []comeet.CallOption{comeet.WithPriority(comeet.Settle)}
 	if isDigits(uid) {
 		opts = append(opts, comeet.ByRealID())
 	}
-	for {
-		if s.gate.Denied(comeet.CanPoll) {
-			return nil, time.Time{}, nil
-		}
+	wait := s.cfg.SettleDelay/4 + 10*time.Millisecond
+	for try := 1; !s.gate.Denied(comeet.CanPoll); try++ {
 		c, answer, err := s.comeet.RetrieveCandidate(s.intake, uid, opts...)
-		switch comeet.KindOf(err) {
-		case 0:
-			if err != nil {
-				return nil, time.Time{}, err
-			}
+		if err == nil {
 			return c, answer.Date, nil
-		case comeet.Unavailable, comeet.Throttled:
-			if rest(s.intake, s.cfg.SettleDelay/4+10*time.Millisecond) {
-				continue
-			}
-			return nil, time.Time{}, errLater{s.cfg.SettleDelay, "the connector is stopping"}
-		case comeet.Canceled:
-			return nil, time.Time{}, errLater{s.cfg.SettleDelay, "the connector is stopping"}
-		default:
-			s.log.Warn().Err(err).Str("candidate_uid", uid).Msg("Comeet has the candidate but does not show it; going on without its status")
-			return nil, time.Time{}, nil
 		}
+		kind := comeet.KindOf(err)
+		if passing := kind == comeet.Unavailable || kind == comeet.Throttled; passing && try < readTries && rest(s.intake, wait) {
+			wait *= 2
+			continue
+		}
+		if s.intake.Err() != nil {
+			return nil, time.Time{}, errLater{s.cfg.SettleDelay, "the connector is stopping"}
+		}
+		s.log.Warn().Err(err).Str("candidate_uid", uid).Msg("Comeet has the candidate but does not show it; going on without its status")
+		break
 	}
+	return nil, time.Time{}, nil
 }
 
 func isDigits(s string) bool {

@@ -52,17 +52,21 @@ func (s *submission) refuse(last ledger.Entry, why *refusal) (ledger.Entry, bool
 			return known, false, nil
 		}
 	}
+	if s.repeats && s.blind {
+		// That the repetition is refused says nothing of the attempt before it, which nobody could look up.
+		why.reason, why.message = events.ReasonInDoubt, "an earlier submission got no usable answer and may have landed; check by hand. Its repetition: "+why.message
+	}
 	return s.fail(last, why)
 }
 
-// hasFailed ends an event that comes again although it has failed, because its end was lost and another event of its
-// operation has claimed over its outcome since.
+// hasFailed ends an event that comes again although it has failed, because its end was lost and other events of its operation
+// have claimed over its outcome since.
 func (s *submission) hasFailed() (bool, error) {
-	last, err := s.ledger.LastFailure(s.work, s.op)
-	if err != nil || last.Failed() == nil || !s.isMine(last) {
+	failed, err := s.ledger.HasFailed(s.work, s.op, ledger.OutcomeID(s.op, s.identity, events.TypeFailed))
+	if err != nil || failed == nil {
 		return false, err
 	}
-	return true, s.msg.Term(string(last.Failed().Reason))
+	return true, s.msg.Term(string(failed.Reason))
 }
 
 // fail stores the original in the dead-letter stream first, the outcome that points to it second, and ends the delivery third.

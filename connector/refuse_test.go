@@ -209,6 +209,30 @@ func TestRefusedEventComesAgainAfterItsOperationWasAccepted(t *testing.T) {
 	}
 }
 
+// Two events of an operation were refused, a third accepted, and then all come again, since their consumer was made anew: each keeps the
+// outcome that it has.
+func TestSeveralRefusedEventsComeAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	bad := person(1)
+	bad.Candidate.Email = "not an address"
+	for _, id := range []string{"e1", "e2"} {
+		w.publish(id, bad)
+		w.outcome(id)
+	}
+	w.publish("e3", person(1))
+	w.outcome("e3")
+	if err := w.js.DeleteConsumer(w.Context(), bus.DefaultNames.Sourced, "comeet-default"); err != nil {
+		t.Fatal(err)
+	}
+	w.noneOutstanding("default")
+	w.check()
+	if n := w.posts("default"); n != 3 {
+		t.Errorf("%d POSTs, want 3", n)
+	}
+}
+
 // A stream that takes no dead letter stops refusals, not the rest, and loses nothing.
 func TestDeadLettersFull(t *testing.T) {
 	t.Parallel()

@@ -15,6 +15,9 @@ import (
 const (
 	// maxDoubts is how many POSTs of one event may end in doubt while Comeet answers others, before a person must look.
 	maxDoubts = 3
+	// maxLoneDoubts is the same where no other POST tells whether it is the event or Comeet: with the rests in between, about a
+	// quarter of an hour by default, so that a shorter outage of POSTs alone ends no event of a quiet account.
+	maxLoneDoubts = 6
 	// maxBlindDoubts is the same for an account that may not read candidates: the first POST and one repetition.
 	maxBlindDoubts = 2
 	// clockMargin is how far before the claim a candidate may have been created by Comeet's clock and still be ours.
@@ -53,19 +56,47 @@ func (s *submission) settle(last ledger.Entry, claim *events.Claimed) (ledger.En
 	}
 	again := *claim
 	limit := maxDoubts
-	if !readable {
+	switch {
+	case !readable:
 		limit = maxBlindDoubts
+	case s.posts.silent(s.sent):
+		limit = maxLoneDoubts
 	}
-	if claim.State == events.StateInDoubt && s.posts.blames(s.sent) {
+	blamed := claim.State == events.StateInDoubt && s.posts.blames(s.sent)
+	if blamed {
 		again.Doubts++
 	}
-	s.sent = tally{}
-	if again.Doubts >= limit {
+	s.sent, s.blind = tally{}, !readable
+	if blamed && again.Doubts >= limit {
 		return s.refuse(last, &refusal{
 			reason:  events.ReasonInDoubt,
 			message: fmt.Sprintf("%d submissions got no usable answer from Comeet and none can be found there; check position %s by hand, then replay", again.Doubts, claim.PositionUID),
 		})
 	}
+	return s.attempt(last, &again)
+}
+
+// reopen goes on with an operation that an earlier event left in doubt, for a person to look at. Another event of it asks for the same
+// act once more, so the same look comes first: what was sent then may have landed since.
+func (s *submission) reopen(last ledger.Entry) (ledger.Entry, bool, error) {
+	entry, err := s.ledger.LastClaim(s.work, s.op)
+	claim := entry.Claimed()
+	if err != nil {
+		return last, false, err
+	}
+	if claim == nil {
+		return s.attempt(last, nil)
+	}
+	found, readable, err := s.lookUp(claim)
+	if err != nil {
+		return last, false, err
+	}
+	if found != nil {
+		s.shown = time.Now()
+		return s.adopt(last, claim, found)
+	}
+	again := *claim
+	again.Doubts, s.blind = 0, !readable
 	return s.attempt(last, &again)
 }
 
@@ -230,6 +261,11 @@ func (p *posts) verdict() { p.verdicts.Add(1) }
 func (p *posts) doubt()   { p.doubts.Add(1) }
 func (p *posts) now() tally {
 	return tally{true, p.verdicts.Load(), p.doubts.Load()}
+}
+
+// silent reports whether no other POST came to an end of any kind since ours was sent.
+func (p *posts) silent(sent tally) bool {
+	return p.verdicts.Load() == sent.verdicts && p.doubts.Load() <= sent.doubts+1
 }
 
 // blames reports whether a doubt counts against its event: since its POST was sent, at least as many of the account's other

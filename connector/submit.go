@@ -31,6 +31,8 @@ type submission struct {
 	// repeats means that the attempt under way follows one whose fate was never found out: its act is fixed, and that nothing
 	// came of it this time says nothing of the earlier one.
 	repeats bool
+	// blind means that the attempt before could not be looked up.
+	blind bool
 	// knownBy is the time by which the event's position must be in a catalogue, if it is to be found: when the event was
 	// published, or when Comeet itself said that it does not know the position; refreshed is whether it has said so.
 	knownBy   time.Time
@@ -126,6 +128,9 @@ func (s *submission) step(last ledger.Entry) (next ledger.Entry, done bool, err 
 		if failed, err := s.hasFailed(); err != nil || failed {
 			return last, failed, err
 		}
+		if last.Failed().Reason == events.ReasonInDoubt {
+			return s.reopen(last)
+		}
 		return s.attempt(last, nil)
 	case claim.State == events.StateReleased:
 		return s.attempt(last, nil)
@@ -148,7 +153,7 @@ func (s *submission) attempt(last ledger.Entry, settled *events.Claimed) (ledger
 	} else {
 		var no *refusal
 		var err error
-		to, no, err = s.match(s.intake, s.data.Position, s.knownBy, s.refreshed)
+		to, no, err = s.match(s.data.Position, s.knownBy, s.refreshed)
 		if err != nil {
 			return last, false, err
 		}
@@ -218,11 +223,16 @@ func (s *submission) claim(last ledger.Entry, to match, settled *events.Claimed)
 	return entry, won, nil
 }
 
-// mark overwrites our own claim with what became of it: released, nothing was sent, or in doubt.
+// mark overwrites our own claim with what became of it: released, nothing was sent, or in doubt. A doubt is written down also where
+// the claim has vanished meanwhile: without it the next step would send again without a look.
 func (s *submission) mark(last ledger.Entry, state events.ClaimState) (ledger.Entry, error) {
 	c := *last.Claimed()
 	c.State = state
-	entry, _, err := s.ledger.Put(s.work, s.op, last.Seq, s.newEvent(&c))
+	e := s.newEvent(&c)
+	entry, won, err := s.ledger.Put(s.work, s.op, last.Seq, e)
+	for err == nil && !won && entry.Seq == 0 && state == events.StateInDoubt {
+		entry, won, err = s.ledger.Put(s.work, s.op, 0, e)
+	}
 	if err != nil {
 		return last, fmt.Errorf("mark the claim of operation %s as %s: %w", s.op.ID, state, err)
 	}
@@ -232,7 +242,8 @@ func (s *submission) mark(last ledger.Entry, state events.ClaimState) (ledger.En
 // send makes the POST under a claim. begun is when the claim was asked for: a worker that was frozen since then gives up,
 // because others may take the claim for abandoned from begun + lease on, and a request takes RequestTimeout.
 func (s *submission) send(claim ledger.Entry, begun time.Time) (ledger.Entry, bool, error) {
-	if time.Since(begun) > s.cfg.RequestTimeout {
+	// The wall clock is asked too: the other one stands still while a virtual machine is suspended.
+	if max(time.Since(begun), time.Now().Round(0).Sub(begun.Round(0))) > s.cfg.RequestTimeout {
 		return s.notSent(claim)
 	}
 	c := claim.Claimed()
@@ -245,7 +256,7 @@ func (s *submission) send(claim ledger.Entry, begun time.Time) (ledger.Entry, bo
 	s.shown = time.Now()
 	if err == nil {
 		s.posts.verdict()
-		return s.accept(claim, events.OutcomeCreated, candidate, answer.Date)
+		return s.accept(claim, c, events.OutcomeCreated, candidate, answer.Date)
 	}
 	switch comeet.KindOf(err) {
 	case comeet.Existing:

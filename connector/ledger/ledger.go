@@ -58,9 +58,31 @@ func (e Entry) Status() *events.StatusChanged { s, _ := e.Event.Data.(*events.St
 // Last reads an operation's state.
 func (l *Ledger) Last(ctx context.Context, op Op) (Entry, error) { return l.last(ctx, op.filter()) }
 
-// LastFailure reads the operation's last refusal, which need not be its state any more.
-func (l *Ledger) LastFailure(ctx context.Context, op Op) (Entry, error) {
-	return l.last(ctx, op.subject(events.TypeFailed))
+// LastClaim reads the operation's last claim, which need not be its state any more.
+func (l *Ledger) LastClaim(ctx context.Context, op Op) (Entry, error) {
+	return l.last(ctx, op.subject(events.TypeClaimed))
+}
+
+// HasFailed looks for a refusal of the operation by its CloudEvent id among all that the stream still holds, since others may have
+// been written over it. It returns nil if there is none.
+func (l *Ledger) HasFailed(ctx context.Context, op Op, id string) (*events.Failed, error) {
+	for from := uint64(1); ; {
+		m, err := l.bus.Next(ctx, l.stream, op.subject(events.TypeFailed), from)
+		if errors.Is(err, bus.ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		e, err := entry(m)
+		if err != nil {
+			return nil, err
+		}
+		if e.Event.ID == id {
+			return e.Failed(), nil
+		}
+		from = m.Seq + 1
+	}
 }
 
 // Put writes the operation's next entry, a claim or an outcome by the event's type, if before is still the last. It
