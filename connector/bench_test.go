@@ -64,6 +64,7 @@ func benchBacklog(b *testing.B, bare bool, delay time.Duration) {
 type target struct {
 	*httptest.Server
 	posts, first, last atomic.Int64
+	reads              atomic.Int64 // of all other requests
 	done               chan struct{}
 }
 
@@ -73,6 +74,7 @@ func newTarget(delay time.Duration, expect int64) *target {
 	t.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.Method != http.MethodPost {
+			t.reads.Add(1)
 			_, _ = io.WriteString(w, `{"positions":[{"uid":"87.405","name":"Backend Engineer","status":"open"}],"candidates":[],"next_page":null}`)
 			return
 		}
@@ -99,19 +101,9 @@ func (w *world) publishBacklog(b *testing.B, n int) {
 	for i := range n {
 		d := person(i)
 		d.Candidate.Note = string(bytes.Repeat([]byte("a note of some length. "), 40))
-		h, body, err := events.Encode(events.New(source, fmt.Sprint("b", i), d))
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := w.js.PublishMsgAsync(&nats.Msg{Subject: "candidate.sourced.default", Header: h, Data: body}, jetstream.WithStallWait(time.Minute)); err != nil {
-			b.Fatal(err)
-		}
+		w.enqueue(b, "candidate.sourced.default", events.New(source, fmt.Sprint("b", i), d))
 	}
-	select {
-	case <-w.js.PublishAsyncComplete():
-	case <-time.After(time.Minute):
-		b.Fatal("could not publish the backlog")
-	}
+	w.flushed(b)
 }
 
 // drained waits until the consumer has nothing left.

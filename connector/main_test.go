@@ -65,6 +65,8 @@ type child struct {
 	MemberTTL                                     time.Duration
 	// AdminAddr is "off" if empty.
 	AdminAddr string
+	// EventsMaxBytes bounds the events stream when it is made; 0 means 1 GiB.
+	EventsMaxBytes int64
 	// Bare makes it the benchmark's bare loop.
 	Bare bool
 }
@@ -85,7 +87,7 @@ func (c child) main() error {
 
 func (c child) config(log zerolog.Logger) connector.Config {
 	cfg := connector.Config{
-		NATSURL: c.NATSURL, BaseURL: c.BaseURL, Replica: c.Replica, AdminAddr: cmp.Or(c.AdminAddr, "off"), EventsMaxBytes: 1 << 30,
+		NATSURL: c.NATSURL, BaseURL: c.BaseURL, Replica: c.Replica, AdminAddr: cmp.Or(c.AdminAddr, "off"), EventsMaxBytes: cmp.Or(c.EventsMaxBytes, 1<<30),
 		RequestTimeout: c.RequestTimeout, SettleDelay: c.SettleDelay, PollInterval: c.PollInterval, PollOverlap: c.PollOverlap,
 		SweepInterval: c.SweepInterval, DeniedRetry: c.DeniedRetry, PositionsInterval: c.PositionsInterval,
 		RateLimit: c.RateLimit, NoRateLimit: c.RateLimit.Requests == 0, Workers: c.Workers, MemberTTL: c.MemberTTL, Log: log.With().Timestamp().Logger(),

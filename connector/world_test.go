@@ -2,6 +2,7 @@ package connector_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,7 +141,7 @@ func (w *world) setUp() {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()
-	if err := connector.Setup(ctx, connector.Config{NATSURL: w.NATSURL, EventsMaxBytes: 1 << 30}); err != nil {
+	if err := connector.Setup(ctx, connector.Config{NATSURL: w.NATSURL, EventsMaxBytes: cmp.Or(w.EventsMaxBytes, 1<<30)}); err != nil {
 		w.Fatal(err)
 	}
 }
