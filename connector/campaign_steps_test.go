@@ -40,8 +40,11 @@ func (c *campaign) step(offices map[string]*office) {
 	case 13, 14:
 		c.strike()
 	case 15:
-		if c.IntN(3) == 0 {
+		if c.clustered || c.IntN(3) == 0 {
 			i, down := c.IntN(len(c.nats.urls())), c.ms(300)
+			if leader, ok := c.leader(); ok && c.coin() {
+				i = leader
+			}
 			c.tell("nats-server %d dies and is back after %v", i, down)
 			if err := c.nats.crash(i, down); err != nil {
 				c.Fatal(err)
@@ -68,6 +71,18 @@ func (c *campaign) step(offices map[string]*office) {
 		}
 		c.tell("recruiters of %s at work", account)
 	}
+}
+
+// leader is the server of a cluster that leads the events stream.
+func (c *campaign) leader() (i int, ok bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	s, err := c.js.Stream(ctx, bus.DefaultNames.Events)
+	if err != nil || s.CachedInfo().Cluster == nil {
+		return 0, false
+	}
+	_, err = fmt.Sscanf(s.CachedInfo().Cluster.Leader, serverName+"%d", &i)
+	return i, err == nil
 }
 
 // source publishes events.

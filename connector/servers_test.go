@@ -67,7 +67,10 @@ func (c serverChild) main() error {
 	return nil
 }
 
-const serverUp = "up"
+const (
+	serverUp   = "up"
+	serverName = "server-"
+)
 
 // processes are nats-servers in processes of their own.
 type processes []*serverProcess
@@ -91,7 +94,7 @@ func startServers(t testing.TB, n int) processes {
 	for i := range ps {
 		c := serverChild{Dir: filepath.Join(dir, strconv.Itoa(i)), Port: ports[i]}
 		if n > 1 {
-			c.Name, c.ClusterPort, c.Peers = fmt.Sprint("server-", i), ports[n+i], ports[n:]
+			c.Name, c.ClusterPort, c.Peers = fmt.Sprint(serverName, i), ports[n+i], ports[n:]
 		}
 		ps[i] = &serverProcess{child: c}
 		go func() { began <- ps[i].start() }()

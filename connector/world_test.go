@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -235,18 +234,10 @@ func (w *world) publishRaw(s sent, h map[string][]string, body []byte) {
 		subject = events.SourcedSubject("")
 	}
 	var ack *jetstream.PubAck
-	var err error
-	defer func() {
-		if err != nil {
-			w.Logf("publish: %v", err)
-		}
-	}()
-	w.eventually("a sourced event is stored", func() bool {
-		// One whose acknowledgement was lost is published again: the same event twice has one outcome.
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
+	// One whose acknowledgement was lost is published again: the same event twice has one outcome.
+	w.again("publish", func(ctx context.Context) (err error) {
 		ack, err = w.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: h, Data: body}, jetstream.WithRetryAttempts(20))
-		return err == nil
+		return err
 	})
 	if s.identity == "" {
 		s.identity = fmt.Sprint("#", ack.Sequence)
@@ -270,41 +261,34 @@ func (w *world) read() feed {
 	w.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
 	var s jetstream.Stream
-	for err := errors.New("not tried"); err != nil; {
-		if s, err = w.js.Stream(ctx, bus.DefaultNames.Events); ctx.Err() != nil {
-			w.Fatalf("read the feed: %v", err)
-		}
-	}
+	w.again("look at the feed", func(ctx context.Context) (err error) {
+		s, err = w.js.Stream(ctx, bus.DefaultNames.Events)
+		return err
+	})
 	last := s.CachedInfo().State.LastSeq
 	for len(w.feed) == 0 && last > 0 || len(w.feed) > 0 && w.feed[len(w.feed)-1].seq < last {
-		if w.tail == nil {
-			from := uint64(1)
-			if n := len(w.feed); n > 0 {
-				from = w.feed[n-1].seq + 1
+		var m jetstream.Msg
+		w.again("read the feed", func(ctx context.Context) (err error) {
+			if w.tail == nil {
+				from := uint64(1)
+				if n := len(w.feed); n > 0 {
+					from = w.feed[n-1].seq + 1
+				}
+				c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from})
+				if err != nil {
+					return err
+				}
+				if w.tail, err = c.Messages(); err != nil {
+					return err
+				}
 			}
-			c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from})
-			if err == nil {
-				w.tail, err = c.Messages()
+			if m, err = w.tail.Next(jetstream.NextContext(ctx)); err != nil {
+				w.tail.Stop() // its server may be gone, and it with it
+				w.tail = nil
 			}
-			if ctx.Err() != nil {
-				w.Fatalf("read the feed: %v", err)
-			}
-			if err != nil {
-				continue
-			}
-		}
-		m, err := w.tail.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			if ctx.Err() != nil {
-				w.Fatalf("read the feed: %v", err)
-			}
-			w.tail.Stop()
-			w.tail = nil
-			continue
-		}
+			return err
+		})
 		meta, err := m.Metadata()
 		if err != nil {
 			w.Fatal(err)
@@ -316,6 +300,21 @@ func (w *world) read() feed {
 		w.feed = append(w.feed, entry{m.Subject(), meta.Sequence.Stream, e})
 	}
 	return w.feed
+}
+
+// again asks the bus until it answers, for a minute at most: its servers may be away.
+func (w *world) again(what string, ask func(context.Context) error) {
+	w.Helper()
+	var err error
+	for began := time.Now(); time.Since(began) < time.Minute; {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		err = ask(ctx)
+		cancel()
+		if err == nil {
+			return
+		}
+	}
+	w.Fatalf("%s: %v", what, err)
 }
 
 // outcomes are the final outcomes per sourced event.
