@@ -33,8 +33,11 @@ func (s *submission) expire(last ledger.Entry) error {
 		}
 	}
 	why := &refusal{reason: events.ReasonExpired, message: "the event waited until its stream's age limit; it was not submitted. Replay it when Comeet takes candidates again"}
-	if c := last.Claimed(); c != nil && c.State != events.StateReleased {
+	if c := last.Claimed(); c != nil && c.State != events.StateReleased && c.State != events.StateErased {
 		why = &refusal{reason: events.ReasonInDoubt, message: "a submission got no usable answer and could not be looked up before the event's age limit; check position " + c.PositionUID + " by hand, then replay"}
+	}
+	if last.Erased() {
+		return s.finishErased()
 	}
 	if last.Accepted() != nil {
 		return s.finishAccepted(last)

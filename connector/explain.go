@@ -58,7 +58,7 @@ type Life struct {
 type OperationState struct {
 	Account   string `json:"account"`
 	Operation string `json:"operation"`
-	// State is accepted, failed, claimed, in_doubt, released, or waiting if there is no entry yet.
+	// State is accepted, failed, claimed, in_doubt, released, erased, or waiting if there is no entry yet.
 	State        string        `json:"state"`
 	Reason       events.Reason `json:"reason,omitempty"`
 	CandidateID  string        `json:"candidate_id,omitempty"`
@@ -92,6 +92,15 @@ var (
 // Explain finds a candidate's or an event's life by any of its ids. An edited replay belongs to the life of its letter. Errors:
 // ErrUnknownID, the bus's, the context's.
 func (d *Desk) Explain(ctx context.Context, id string, o ExplainOptions) (*Life, error) {
+	x, err := d.gather(ctx, id, o)
+	if err != nil {
+		return nil, fmt.Errorf("explain %s: %w", id, err)
+	}
+	return x.life(), nil
+}
+
+// gather finds the operations that an id names, and what belongs to them.
+func (d *Desk) gather(ctx context.Context, id string, o ExplainOptions) (*explanation, error) {
 	x := &explanation{Desk: d, o: o, id: id, ops: map[ledger.Op]*OperationState{}, seen: map[place]bool{}, needles: map[string]bool{}, uids: map[[2]string]bool{}}
 	for _, way := range []struct {
 		kind IDKind
@@ -108,19 +117,16 @@ func (d *Desk) Explain(ctx context.Context, id string, o ExplainOptions) (*Life,
 		}
 		x.kind = way.kind
 		if err := way.find(ctx); err != nil {
-			return nil, fmt.Errorf("explain %s: %w", id, err)
+			return nil, err
 		}
 		if len(x.ops) > 0 {
 			break
 		}
 	}
 	if len(x.ops) == 0 {
-		return nil, fmt.Errorf("explain %s: %w", id, ErrUnknownID)
+		return nil, ErrUnknownID
 	}
-	if err := x.follow(ctx); err != nil {
-		return nil, fmt.Errorf("explain %s: %w", id, err)
-	}
-	return x.life(), nil
+	return x, x.follow(ctx)
 }
 
 func (x *explanation) mayBe(k IDKind) bool { return x.o.Kind == "" || x.o.Kind == k }
@@ -143,6 +149,8 @@ type explanation struct {
 	// needles are ids of which at least one is in every sourced event of the life that has any.
 	needles map[string]bool
 	stale   bool // needles or operations are newer than the last scan for them
+	// blind means that an operation was erased: no entry tells which ids its events have.
+	blind   bool
 	uids    map[[2]string]bool
 	moments []Moment
 }
@@ -324,6 +332,7 @@ func (x *explanation) readOperation(ctx context.Context, op ledger.Op) error {
 func (x *explanation) readEntry(ctx context.Context, op ledger.Op, r record) error {
 	_, sourced, candidate, uid := named(r.event)
 	x.need(sourced, candidate)
+	x.blind = x.blind || isErased(r.event)
 	x.tell(Moment{Time: r.stored, Stream: x.cfg.Names.Events, Seq: r.seq, Who: whoWrote(r.event), What: wordsOf(r.event), Operation: op.ID})
 	if uid != "" && !x.uids[[2]string{op.Account, uid}] {
 		x.uids[[2]string{op.Account, uid}] = true
@@ -408,6 +417,8 @@ func (x *explanation) readSourcedStream(ctx context.Context) error {
 		}
 		if s.own != s.op {
 			owns = append(owns, s.own)
+		} else if x.ops[s.op].State == string(events.StateErased) {
+			owns = append(owns, s.op.Of(s.identity))
 		}
 		moment := Moment{Time: m.Time, Stream: x.cfg.Names.Sourced, Seq: m.Seq, Who: cmp.Or(s.identity.Source, "unknown"), What: sourcedWords(s, invalid), Operation: s.op.ID}
 		if id.Replay != "" {
@@ -457,7 +468,7 @@ func (x *explanation) scan(ctx context.Context, stream string, filters []string,
 
 // mayMention is false only for a message that has none of the needles, so that few need to be decoded. An escape may hide one.
 func (x *explanation) mayMention(m bus.Stored) bool {
-	if bytes.IndexByte(m.Data, '\\') >= 0 {
+	if x.blind || bytes.IndexByte(m.Data, '\\') >= 0 {
 		return true
 	}
 	for needle := range x.needles {

@@ -40,7 +40,7 @@ func newMetrics() *metrics {
 	m := &metrics{
 		registry:   prometheus.NewRegistry(),
 		outcomes:   counter("candidates_accepted_total", "Sourced events with the outcome accepted, by how it came.", "outcome"),
-		failures:   counter("candidates_failed_total", "Sourced events with the outcome failed, by reason. Their originals are dead letters.", "reason"),
+		failures:   counter("candidates_failed_total", "Sourced events with the outcome failed, by reason. Their originals are dead letters, but for the reason erased.", "reason"),
 		statuses:   counter("status_changes_total", "Status events published by polls."),
 		unfinished: counter("deliveries_unfinished_total", "Deliveries that ended without an outcome because the bus or we failed; they come again."),
 		overtaken:  counter("claims_overtaken_total", "Submissions that another worker settled while ours was under way. Anything but 0 deserves a look at Comeet."),
@@ -96,6 +96,7 @@ func (m *metrics) of(account string) *accountMetrics {
 	for _, r := range []events.Reason{
 		events.ReasonInvalidEvent, events.ReasonPositionNotFound, events.ReasonPositionAmbiguous, events.ReasonPositionClosed,
 		events.ReasonPositionOnHold, events.ReasonRefused, events.ReasonFileRefused, events.ReasonFileMissing, events.ReasonInDoubt, events.ReasonExpired,
+		events.ReasonErased,
 	} {
 		am.failed(r)
 	}

@@ -149,8 +149,8 @@ func (s *submission) finishAccepted(last ledger.Entry) error {
 // it, so an entry that came late is followed by one more look.
 func (s *submission) finish(accepted ledger.Entry, candidate *comeet.Candidate, seen time.Time) error {
 	uid := accepted.Accepted().CandidateUID
-	late := false
-	if candidate == nil {
+	late, again := false, candidate == nil
+	if again {
 		have, err := s.ledger.LastStatus(s.work, s.account.name, uid)
 		if err != nil {
 			return err
@@ -168,14 +168,23 @@ func (s *submission) finish(accepted ledger.Entry, candidate *comeet.Candidate, 
 			return err
 		}
 		late = time.Since(s.shown) > s.cfg.PollOverlap/2
+		// Erase waits for the first status. If this one was not the first delivery's, or that one was frozen, everything may have been
+		// erased in between.
+		if s.followed == uid && (again || time.Since(s.shown) > s.cfg.RequestTimeout) {
+			if last, err := s.ledger.Last(s.work, s.op); err != nil {
+				return err
+			} else if last.Erased() {
+				return s.finishErased()
+			}
+		}
 	}
 	if late {
-		again, seen, err := s.read(uid)
+		now, seen, err := s.read(uid)
 		if err != nil {
 			return err
 		}
-		if again != nil {
-			if err := s.observe(s.work, sighting{uid: uid, candidate: again, seen: s.seenAt(seen)}); err != nil {
+		if now != nil {
+			if err := s.observe(s.work, sighting{uid: uid, candidate: now, seen: s.seenAt(seen)}); err != nil {
 				return err
 			}
 		}
@@ -197,6 +206,9 @@ func (s *submission) putFirstStatus(uid string, candidate *comeet.Candidate, see
 	entry, won, err := s.ledger.PutStatus(s.work, s.op.Account, uid, 0, s.statusEvent(st, 0, s.event.Extensions))
 	if err != nil {
 		return entry, false, fmt.Errorf("write the first status of candidate_uid %s: %w", uid, err)
+	}
+	if won {
+		s.followed = uid
 	}
 	return entry, won, nil
 }

@@ -3,8 +3,10 @@ package connector
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
@@ -32,12 +34,18 @@ func refusalOf(err error) *refusal {
 	return r
 }
 
-// refuseUnreadable ends an event that names no operation: its outcome is kept under the event's own.
+// refuseUnreadable ends an event that names no operation: its outcome is kept under the event's own. An erased one is not buried anew.
 func (s *submission) refuseUnreadable(invalid *events.InvalidError) error {
-	_, _, err := s.fail(ledger.Entry{}, &refusal{
-		reason: events.ReasonInvalidEvent, message: "the event does not follow the contract; see violations", violations: invalid.Violations,
-	})
-	return err
+	last, err := s.ledger.Last(s.work, s.op)
+	if err == nil && !last.Erased() {
+		last, _, err = s.fail(ledger.Entry{}, &refusal{
+			reason: events.ReasonInvalidEvent, message: "the event does not follow the contract; see violations", violations: invalid.Violations,
+		})
+	}
+	if err != nil || !last.Erased() {
+		return err
+	}
+	return s.finishErased()
 }
 
 // refuse ends an event for good, unless the ledger knows of an earlier attempt, whose fate comes first: last may be a mere
@@ -57,6 +65,45 @@ func (s *submission) refuse(last ledger.Entry, why *refusal) (ledger.Entry, bool
 		why.reason, why.message = events.ReasonInDoubt, "an earlier submission got no usable answer and may have landed; check by hand. Its repetition: "+why.message
 	}
 	return s.fail(last, why)
+}
+
+// erasedMessage is the outcome's, which holds nothing of the candidate.
+const erasedMessage = "the operation was erased on request, and nothing is submitted under it again; if the candidate is to be submitted after all, publish the event with a submission_id"
+
+// finishErased ends an event whose operation was erased. The outcome is kept under the event's own, and says no more than which
+// event it was. There is no dead letter: the person's data must not be stored again. What this delivery, or one that died,
+// stored before it knew is erased.
+func (s *submission) finishErased() error {
+	letter, err := s.bus.Last(s.work, s.cfg.Names.DeadLetters, s.letterSubject())
+	if err == nil {
+		err = s.bus.Erase(s.work, s.cfg.Names.DeadLetters, letter.Seq)
+	}
+	if err != nil && !errors.Is(err, bus.ErrNotFound) {
+		return err
+	}
+	if s.followed != "" {
+		if err := s.ledger.Forget(s.work, s.op.Account, s.followed); err != nil {
+			return err
+		}
+	}
+	// Of an event that names no operation the two would be the same.
+	own := s.op.Of(s.identity)
+	e := s.outcome(own, &events.Failed{
+		Account: s.op.Account, Operation: s.op.ID, Reason: events.ReasonErased, Message: erasedMessage, Sourced: s.ref(),
+	})
+	e.Subject = ""
+	entry, won, err := s.ledger.Put(s.work, own, 0, e)
+	if err != nil {
+		return fmt.Errorf("write the outcome of an event of the erased operation %s: %w", s.op.ID, err)
+	}
+	if !won && entry.Seq == 0 {
+		return errLater{time.Second, "its outcome is being erased"}
+	}
+	if won {
+		s.metrics.failed(events.ReasonErased).Inc()
+		s.log.Warn().Str("operation", s.op.ID).Msg("an event of an erased operation was not submitted")
+	}
+	return s.msg.Term(string(events.ReasonErased))
 }
 
 // hasFailed ends an event that comes again although it has failed, because its end was lost and other events of its operation

@@ -27,6 +27,7 @@ const (
 	VerdictUnmatched  Verdict = "unmatched"   // the account's positions are not known on the bus, so nobody can tell
 	VerdictDuplicate  Verdict = "duplicate"   // another event of its operation was accepted: it would end as a duplicate of that
 	VerdictInProgress Verdict = "in_progress" // another event of its operation is under way: it would wait for that
+	VerdictErased     Verdict = "erased"      // its operation was erased on request: it would fail
 	VerdictReplayed   Verdict = "replayed"    // it was replayed before
 	VerdictGone       Verdict = "gone"        // it is not on the desk
 )
@@ -131,6 +132,9 @@ func (r *replay) one(ctx context.Context, seq uint64) (Replayed, error) {
 	case f.Verdict == VerdictInvalid:
 		out.Kept = "it can only fail again; edit it"
 		return out, nil
+	case f.Verdict == VerdictErased:
+		out.Kept = "it can only fail; erase it too, or edit it"
+		return out, nil
 	case f.Verdict == VerdictPosition && !r.o.Anyway:
 		out.Kept = "it would fail again"
 		return out, nil
@@ -210,6 +214,11 @@ func (r *replay) forecast(ctx context.Context, o *opened, w rewritten) (Forecast
 	history, err := r.history(ctx, events.SubmissionSubject("candidate.submission.*", w.event.op.Account, w.event.op.ID))
 	if err != nil {
 		return f, err
+	}
+	if n := len(history); n > 0 && isErased(history[n-1].event) {
+		f.Verdict, f.InDoubt = VerdictErased, false
+		f.Message = "its operation was erased on request, and nothing is submitted under it again; a new act needs a submission_id"
+		return f, nil
 	}
 	own, err := r.ledger.Last(ctx, w.event.own)
 	if err != nil {

@@ -37,6 +37,8 @@ type submission struct {
 	// published, or when Comeet itself said that it does not know the position; refreshed is whether it has said so.
 	knownBy   time.Time
 	refreshed bool
+	// followed is the candidate of which this worker has written the first status; "" means none.
+	followed string
 }
 
 // errLater means that the event goes back to the bus and comes again: its claim is somebody else's, or we are stopping.
@@ -118,6 +120,8 @@ func (s *submission) run(m *bus.Msg) error {
 func (s *submission) step(last ledger.Entry) (next ledger.Entry, done bool, err error) {
 	claim := last.Claimed()
 	switch {
+	case last.Erased():
+		return last, true, s.finishErased()
 	case last.Accepted() != nil:
 		return last, true, s.finishAccepted(last)
 	case last.Failed() != nil && s.isMine(last):

@@ -27,10 +27,18 @@ func (o *OperationState) moveOn(e events.Event) {
 	}
 }
 
+func isErased(e events.Event) bool {
+	c, ok := e.Data.(*events.Claimed)
+	return ok && c.State == events.StateErased
+}
+
 // whoWrote is whose doing an entry is.
 func whoWrote(e events.Event) string {
 	switch d := e.Data.(type) {
 	case *events.Claimed:
+		if isErased(e) {
+			return "operator"
+		}
 		if d.Owner != "" {
 			return d.Owner
 		}
@@ -56,6 +64,8 @@ func wordsOf(e events.Event) string {
 			return fmt.Sprintf("in doubt: the answer to attempt %d was lost", d.Attempt)
 		case events.StateReleased:
 			return fmt.Sprintf("released: nothing came of attempt %d", d.Attempt)
+		case events.StateErased:
+			return "erased: all that the bus knew of this operation"
 		}
 		return fmt.Sprintf("%s: attempt %d", d.State, d.Attempt)
 	case *events.Accepted:

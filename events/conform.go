@@ -3,6 +3,7 @@ package events
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -22,6 +23,7 @@ type rules struct {
 	moment                           bool // format date-time
 	minimum, maximum                 int64
 	required                         []string
+	unless                           *exemption
 	properties                       map[string]*rules
 	name                             jsonschema.Regexp // that all names must match, if named is set
 	named                            *rules            // of all values
@@ -30,6 +32,33 @@ type rules struct {
 	oneOf                            [][]string // lists of required names
 	items                            *rules
 	minItems, maxItems               int
+}
+
+// exemption demands names, unless a property has one certain value.
+type exemption struct {
+	property, value string
+	required        []string
+}
+
+// exempt reads the only form of if and else that is known here. ok is false for any other.
+func exempt(s *jsonschema.Schema) (e *exemption, ok bool) {
+	if s.If == nil {
+		return nil, s.Then == nil && s.Else == nil
+	}
+	plain := func(s *jsonschema.Schema) bool {
+		return s != nil && s.Types == nil && s.Ref == nil && s.OneOf == nil && s.DependentRequired == nil && !unknownKeywords(s)
+	}
+	if s.Then != nil || !plain(s.If) || !plain(s.Else) || len(s.If.Properties) != 1 || s.Else.Properties != nil {
+		return nil, false
+	}
+	for name, sub := range s.If.Properties {
+		if sub.Const == nil || !slices.Equal(s.If.Required, []string{name}) {
+			return nil, false
+		}
+		value, isText := (*sub.Const).(string)
+		e, ok = &exemption{name, value, s.Else.Required}, isText
+	}
+	return e, ok
 }
 
 // boil turns a compiled schema into rules.
@@ -49,7 +78,9 @@ func boil(s *jsonschema.Schema) *rules {
 		pattern: s.Pattern, minimum: math.MinInt64, maximum: math.MaxInt64,
 		never: s.Types == nil || unknownKeywords(s),
 	}
-	if r.never {
+	var known bool
+	if r.unless, known = exempt(s); r.never || !known {
+		r.never = true
 		return r
 	}
 	for _, t := range s.Types.ToStrings() {
@@ -109,7 +140,7 @@ func boil(s *jsonschema.Schema) *rules {
 
 // unknownKeywords tells whether the schema has rules that boil doesn't know.
 func unknownKeywords(s *jsonschema.Schema) bool {
-	return s.Bool != nil || s.Const != nil || s.Enum != nil || s.Not != nil || len(s.AllOf) > 0 || len(s.AnyOf) > 0 || s.If != nil ||
+	return s.Bool != nil || s.Const != nil || s.Enum != nil || s.Not != nil || len(s.AllOf) > 0 || len(s.AnyOf) > 0 ||
 		s.DynamicRef != nil || s.RecursiveRef != nil || s.MinProperties != nil || s.PropertyNames != nil ||
 		len(s.DependentSchemas) > 0 || len(s.Dependencies) > 0 || s.UnevaluatedProperties != nil || s.UnevaluatedItems != nil ||
 		s.UniqueItems || s.Contains != nil || len(s.PrefixItems) > 0 || s.Items != nil || s.ContentSchema != nil ||
@@ -184,6 +215,9 @@ func (r *rules) surelyObject(m map[string]any) bool {
 		return false
 	}
 	if !hasAll(m, r.required) {
+		return false
+	}
+	if r.unless != nil && m[r.unless.property] != r.unless.value && !hasAll(m, r.unless.required) {
 		return false
 	}
 	for name, others := range r.dependent {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -354,6 +355,36 @@ func TestOwnIntegers(t *testing.T) {
 			if diff := cmp.Diff([]string{want}, violations(t, err)); diff != "" {
 				t.Errorf("%s: %s", literal, diff)
 			}
+		}
+	}
+}
+
+// TestClaimsOfErasedOperations: an erased operation's entry has no more than its state; any other claim needs all it ever needed.
+func TestClaimsOfErasedOperations(t *testing.T) {
+	t.Parallel()
+	const claim = `{"specversion":"1.0","id":"1","source":"s","type":"candidate.submission.claimed","data":{"account":"a","operation":"o"%s}}`
+	e, err := events.Decode(nil, fmt.Appendf(nil, claim, `,"state":"erased"`))
+	if diff := cmp.Diff(&events.Claimed{Account: "a", Operation: "o", State: events.StateErased}, e.Data); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	_, body, err := events.Encode(e)
+	if want := `"data":{"account":"a","operation":"o","state":"erased"}}`; err != nil || !strings.HasSuffix(string(body), want) {
+		t.Errorf("%v\n%s", err, body)
+	}
+	all := []string{"/data/attempt is required", "/data/matched_by is required", "/data/position_uid is required", "/data/sourced is required"}
+	for members, want := range map[string][]string{
+		`,"state":"claimed"`:  all,
+		`,"state":"in_doubt"`: all,
+		`,"state":"released"`: all,
+		`,"state":"to come"`:  all,
+		`,"state":"claimed","attempt":1,"position_uid":"p","sourced":{"source":"s","id":"i"}`: all[1:2],
+		``:                                   append(slices.Clone(all), "/data/state is required"),
+		`,"state":"erased","sourced":{}`:     {"/data/sourced/id is required", "/data/sourced/source is required"},
+		`,"state":"erased","position_uid":1`: {"/data/position_uid must be string"},
+	} {
+		_, err := events.Decode(nil, fmt.Appendf(nil, claim, members))
+		if diff := cmp.Diff(want, violations(t, err)); diff != "" {
+			t.Errorf("%s: %s", members, diff)
 		}
 	}
 }

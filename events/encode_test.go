@@ -97,6 +97,7 @@ func TestHeaders(t *testing.T) {
 		{"failed", typicalFailed(), events.Header{"Content-Type": ceJSON, "traceparent": {traceparent}, "sourced-source": {source}, "sourced-id": {"0190a6c4"}}},
 		{"status", typicalStatusChanged(), events.Header{"Content-Type": ceJSON, "traceparent": {traceparent}, "sourced-source": {source}, "sourced-id": {"0190a6c4"}}},
 		{"percent-encoded", outcome, events.Header{"Content-Type": ceJSON, "traceparent": {traceparent}, "sourced-source": {"urn:s%C3%B6urce%201"}, "sourced-id": {"50%25%20%22off%22"}}},
+		{"erased", events.New("comeet-connector", "c-2", &events.Claimed{Account: "default", Operation: "op", State: events.StateErased}), events.Header{"Content-Type": ceJSON}},
 		{"sourced event unreadable", unreadable, events.Header{"Content-Type": ceJSON}},
 		{"malformed trace", malformed, events.Header{"Content-Type": ceJSON}},
 	} {

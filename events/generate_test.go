@@ -119,9 +119,12 @@ var ours = rapid.OneOf(
 		return &events.Claimed{
 			Account: account.Draw(t, "account"), Operation: attribute.Draw(t, "operation"), State: events.ClaimState(attribute.Draw(t, "state")),
 			Attempt: rapid.IntRange(1, 1<<31-1).Draw(t, "attempt"), Doubts: rapid.IntRange(0, 1<<31-1).Draw(t, "doubts"),
-			PositionUID: anyText.Draw(t, "position"), MatchedBy: events.MatchedBy(attribute.Draw(t, "matched")), PartnerCandidateID: word.Draw(t, "partner"),
+			PositionUID: visible.Draw(t, "position"), MatchedBy: events.MatchedBy(attribute.Draw(t, "matched")), PartnerCandidateID: word.Draw(t, "partner"),
 			Owner: word.Draw(t, "owner"), ComeetTime: maybeMoment.Draw(t, "comeet time"), Sourced: anyRef.Draw(t, "sourced"),
 		}
+	}),
+	rapid.Custom(func(t *rapid.T) events.Data {
+		return &events.Claimed{Account: account.Draw(t, "account"), Operation: attribute.Draw(t, "operation"), State: events.StateErased}
 	}),
 	rapid.Custom(func(t *rapid.T) events.Data {
 		return &events.Accepted{

@@ -122,14 +122,14 @@ func TestOpenSetsAgreeWithSchemas(t *testing.T) {
 		eventType, property string
 		constants           []any
 	}{
-		{events.TypeClaimed, "state", []any{events.StateClaimed, events.StateInDoubt, events.StateReleased}},
+		{events.TypeClaimed, "state", []any{events.StateClaimed, events.StateInDoubt, events.StateReleased, events.StateErased}},
 		{events.TypeClaimed, "matched_by", matched},
 		{events.TypeAccepted, "matched_by", matched},
 		{events.TypeAccepted, "outcome", []any{events.OutcomeCreated, events.OutcomeExisting, events.OutcomeRecovered, events.OutcomeDuplicate}},
 		{events.TypeFailed, "reason", []any{
 			events.ReasonInvalidEvent, events.ReasonPositionNotFound, events.ReasonPositionAmbiguous, events.ReasonPositionClosed,
 			events.ReasonPositionOnHold, events.ReasonRefused, events.ReasonFileRefused, events.ReasonFileMissing, events.ReasonInDoubt,
-			events.ReasonExpired,
+			events.ReasonExpired, events.ReasonErased,
 		}},
 		{events.TypeStatusChanged, "changed", []any{
 			events.ChangedFirstSeen, events.ChangedStatus, events.ChangedSteps, events.ChangedProspectStatus, events.ChangedPosition,

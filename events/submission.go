@@ -9,6 +9,7 @@ const (
 	StateClaimed  ClaimState = "claimed"  // an attempt is under way
 	StateInDoubt  ClaimState = "in_doubt" // the request was sent, its answer lost
 	StateReleased ClaimState = "released" // nothing was sent; anyone may claim
+	StateErased   ClaimState = "erased"   // everything about the operation was erased on request; nobody may claim it again
 )
 
 // MatchedBy tells how the position was found. Readers must expect more.
@@ -45,6 +46,7 @@ const (
 	ReasonFileMissing       Reason = "file_missing"       // a file isn't where the event says
 	ReasonInDoubt           Reason = "in_doubt"           // whether Comeet has it could not be found out
 	ReasonExpired           Reason = "expired"            // it waited until its stream's age limit
+	ReasonErased            Reason = "erased"             // its operation was erased on request; there is no dead letter
 )
 
 // SourcedRef identifies a sourced event.
@@ -53,25 +55,31 @@ type SourcedRef struct {
 	ID     string `json:"id"`     // its CloudEvents id
 }
 
-// Claimed is the data of candidate.submission.claimed: an attempt at an operation, written before the request is sent.
+// Claimed is the data of candidate.submission.claimed: an attempt at an operation, written before the request is sent. In
+// StateErased it has Account, Operation and State alone; in any other state also Attempt, PositionUID, MatchedBy and Sourced.
 type Claimed struct {
 	Account            string     `json:"account"`
 	Operation          string     `json:"operation"`
 	State              ClaimState `json:"state"`
-	Attempt            int        `json:"attempt"`          // of the operation, from 1
+	Attempt            int        `json:"attempt,omitzero"` // of the operation, from 1
 	Doubts             int        `json:"doubts,omitempty"` // requests of this operation that ended in doubt
-	PositionUID        string     `json:"position_uid"`
-	MatchedBy          MatchedBy  `json:"matched_by"`
+	PositionUID        string     `json:"position_uid,omitzero"`
+	MatchedBy          MatchedBy  `json:"matched_by,omitzero"`
 	PartnerCandidateID string     `json:"partner_candidate_id,omitempty"` // as sent to Comeet
 	Owner              string     `json:"owner,omitempty"`                // the replica that holds the claim
 	ComeetTime         time.Time  `json:"comeet_time,omitzero"`           // Comeet's clock at the claim; zero means unknown
-	Sourced            SourcedRef `json:"sourced"`
+	Sourced            SourcedRef `json:"sourced,omitzero"`
 }
 
 // EventType returns TypeClaimed.
 func (*Claimed) EventType() string { return TypeClaimed }
 
-func (d *Claimed) about() *SourcedRef { return &d.Sourced }
+func (d *Claimed) about() *SourcedRef {
+	if d.Sourced == (SourcedRef{}) {
+		return nil
+	}
+	return &d.Sourced
+}
 
 // Accepted is the data of candidate.submission.accepted: Comeet has the candidate.
 type Accepted struct {

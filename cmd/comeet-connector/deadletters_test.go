@@ -201,6 +201,8 @@ func TestDeadlettersRefusesNonsense(t *testing.T) {
 		"1 of 1 dead letters were not":     {"deadletters", "replay", "1"},
 		"nothing on the bus is known":      {"explain", "nobody"},
 		"--kind must be one of":            {"explain", "x", "--kind", "person"},
+		"erase nobody: nothing on the bus": {"erase", "nobody"},
+		"say which kind of id it is":       {"erase", "12"},
 		"an edited event replaces exactly": {"deadletters", "replay", "1-2", "--edit", os.Args[0]},
 	} {
 		code, _, errs := command(t, vars, args...)

@@ -25,6 +25,7 @@ type cli struct {
 	Accounts    accountsCommand    `cmd:"" help:"Pause and resume accounts."`
 	Deadletters deadlettersCommand `cmd:"" help:"Work on what was refused: list, show, replay, discard."`
 	Explain     explainCommand     `cmd:"" help:"Tell the whole life of a candidate or an event, from any of its ids."`
+	Erase       eraseCommand       `cmd:"" help:"Erase all that the bus holds about a candidate or an event, from any of its ids."`
 	Answers     answersCommand     `cmd:"" help:"Print what each answer of Comeet means to the connector."`
 	Schema      schemaCommand      `cmd:"" help:"Print the JSON Schema of an event type."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`

@@ -141,14 +141,14 @@ func (l Layout) assets(replicas int) []asset {
 	whole := []rule{limits, confirmed, writable, covers, keepsNew}
 	kept := []rule{limits, onFile, confirmed, writable, covers}
 	return []asset{
-		{sourced, append(slices.Clone(kept), keepsNew, allSubjects, noRollup)},
+		{sourced, append(slices.Clone(kept), keepsNew, allSubjects, noRollup, erasable)},
 		{events, append(slices.Clone(kept), bounded, ageless, expires, historic, noRollup, erasable, anySize)},
 		{dead, append(slices.Clone(kept), once, noRollup, erasable, anySize)},
 		{bucket(l.Names.Positions, "positions and whether they are open"), whole},
 		{bucket(l.Names.Accounts, "accounts added by operators, sealed"), append(slices.Clone(whole), onFile)},
 		{members, append(slices.Clone(whole), expires)},
 		{bucket(l.Names.Cursors, "how far polls and budgets have come"), append(slices.Clone(whole), onFile)},
-		{files, whole},
+		{files, append(slices.Clone(whole), erasable)},
 	}
 }
 

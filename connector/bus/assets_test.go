@@ -113,6 +113,7 @@ func TestEnsureContradictions(t *testing.T) {
 		"sourced discards old":    {n.Sourced, func(c *config) { c.Discard, c.MaxBytes = jetstream.DiscardOld, 1<<20 }, "discard must be new"},
 		"sourced few per subject": {n.Sourced, func(c *config) { c.MaxMsgsPerSubject = 5 }, "max_msgs_per_subject"},
 		"sourced rolls up":        {n.Sourced, func(c *config) { c.AllowRollup = true }, "allow_rollup_hdrs must be off"},
+		"sourced not erasable":    {n.Sourced, func(c *config) { c.DenyPurge = true }, "deny_delete and deny_purge must be off"},
 		"sourced transformed": {n.Sourced, func(c *config) {
 			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "candidate.sourced.*", Destination: "x.{{wildcard(1)}}"}
 		}, "subject transform"},
@@ -135,6 +136,7 @@ func TestEnsureContradictions(t *testing.T) {
 		"cursors in memory":        {"KV_" + n.Cursors, func(c *config) { c.Storage = jetstream.MemoryStorage }, "storage must be file"},
 		"positions dropped":        {"KV_" + n.Positions, func(c *config) { c.Discard, c.MaxBytes = jetstream.DiscardOld, 1<<20 }, "discard must be new"},
 		"positions under one root": {"KV_" + n.Positions, func(c *config) { c.Subjects = []string{"$KV." + n.Positions + ".a"} }, "subjects must cover"},
+		"files not erasable":       {"OBJ_" + n.Files, func(c *config) { c.DenyDelete = true }, "deny_delete and deny_purge must be off"},
 		"files without chunks":     {"OBJ_" + n.Files, func(c *config) { c.Subjects = c.Subjects[1:] }, "subjects must cover"},
 	} {
 		t.Run(name, func(t *testing.T) {

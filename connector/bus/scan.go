@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -135,23 +134,4 @@ func (s *scan) stretch(ctx context.Context) (done bool, err error) {
 		}
 	}
 	return true, nil
-}
-
-// Erase removes one message and overwrites its place, so that nothing of it stays on disk. One that is not there is no error.
-func (b *Bus) Erase(ctx context.Context, stream string, seq uint64) error {
-	err := b.try(ctx, func(ctx context.Context) error {
-		s, err := b.stream(ctx, stream)
-		if err != nil {
-			return err
-		}
-		return s.SecureDeleteMsg(ctx, seq)
-	})
-	if err != nil {
-		// The server has no code of its own for a message that is not there.
-		if _, gone := b.Message(ctx, stream, seq); errors.Is(gone, ErrNotFound) {
-			return nil
-		}
-		return fmt.Errorf("erase message %d of stream %s: %w", seq, stream, err)
-	}
-	return nil
 }

@@ -1,12 +1,10 @@
 package bus_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -143,30 +141,5 @@ func TestScanGoesOn(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestErase(t *testing.T) {
-	t.Parallel()
-	s, b := ready(t, bustest.Options{})
-	fill(t, library(t, s.ClientURL()), 3)
-	for range 2 {
-		if err := b.Erase(soon(t), bus.DefaultNames.Sourced, 2); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := b.Message(soon(t), bus.DefaultNames.Sourced, 2); !errors.Is(err, bus.ErrNotFound) {
-		t.Errorf("the erased message: %v", err)
-	}
-	for _, seq := range []uint64{1, 3} {
-		if m, err := b.Message(soon(t), bus.DefaultNames.Sourced, seq); err != nil || !bytes.HasPrefix(m.Data, []byte("body")) {
-			t.Errorf("its neighbour %d: %v", seq, err)
-		}
-	}
-	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	s.Stop()
-	if err := b.Erase(short, bus.DefaultNames.Sourced, 1); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("without a server: %v", err)
 	}
 }

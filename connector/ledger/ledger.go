@@ -46,6 +46,10 @@ type Entry struct {
 // Claimed is the entry's claim, or nil.
 func (e Entry) Claimed() *events.Claimed { c, _ := e.Event.Data.(*events.Claimed); return c }
 
+// Erased reports whether the operation was erased on request. The entry that says so knows nothing else, and nothing is written over
+// it: the outcomes of events that come later are kept under their own.
+func (e Entry) Erased() bool { c := e.Claimed(); return c != nil && c.State == events.StateErased }
+
 // Accepted is the entry's outcome if it is that Comeet has the candidate, or nil.
 func (e Entry) Accepted() *events.Accepted { a, _ := e.Event.Data.(*events.Accepted); return a }
 
@@ -95,6 +99,12 @@ func (l *Ledger) Put(ctx context.Context, op Op, before uint64, e events.Event) 
 // LastStatus reads a candidate's last published status.
 func (l *Ledger) LastStatus(ctx context.Context, account, uid string) (Entry, error) {
 	return l.last(ctx, events.StatusSubject(account, uid))
+}
+
+// Forget erases all that was published of a candidate's status, the oldest first. A write that builds on an erased one loses, so
+// nobody follows the candidate from then on.
+func (l *Ledger) Forget(ctx context.Context, account, uid string) error {
+	return l.bus.EraseAll(ctx, l.stream, events.StatusSubject(account, uid))
 }
 
 // PutStatus writes a candidate's next status, like Put.

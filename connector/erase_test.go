@@ -1,0 +1,759 @@
+package connector_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
+	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// stored is every message of every stream, buckets and object store included.
+func (w *world) stored() map[string]map[uint64]*jetstream.RawStreamMsg {
+	w.Helper()
+	out := map[string]map[uint64]*jetstream.RawStreamMsg{}
+	list := w.js.ListStreams(w.Context())
+	for info := range list.Info() {
+		s, err := w.js.Stream(w.Context(), info.Config.Name)
+		if err != nil {
+			w.Fatal(err)
+		}
+		all := map[uint64]*jetstream.RawStreamMsg{}
+		for seq := max(1, info.State.FirstSeq); seq <= info.State.LastSeq; seq++ {
+			m, err := s.GetMsg(w.Context(), seq)
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				continue
+			}
+			if err != nil {
+				w.Fatal(err)
+			}
+			all[seq] = m
+		}
+		out[info.Config.Name] = all
+	}
+	if err := list.Err(); err != nil {
+		w.Fatal(err)
+	}
+	return out
+}
+
+// kept is the feed as it is now; world.read waits for messages that may be erased.
+func (w *world) kept() feed {
+	w.Helper()
+	var out feed
+	all := w.stored()[bus.DefaultNames.Events]
+	for seq, m := range all {
+		e, err := events.Decode(m.Header, m.Data)
+		if err != nil {
+			w.Fatal(err)
+		}
+		out = append(out, entry{m.Subject, seq, e})
+	}
+	slices.SortFunc(out, func(a, b entry) int { return int(a.seq) - int(b.seq) })
+	return out
+}
+
+// keptOf are an event's outcomes that are stored now.
+func (w *world) keptOf(id string) []string {
+	w.Helper()
+	var out []string
+	for _, e := range w.kept().outcomes()[source+" "+id] {
+		out = append(out, outcomeOf(e))
+	}
+	return out
+}
+
+// eventuallyKept waits until an event has these outcomes.
+func (w *world) eventuallyKept(id string, want ...string) {
+	w.Helper()
+	w.eventually(fmt.Sprintf("%s of %s", want, id), func() bool { return slices.Equal(w.keptOf(id), want) })
+}
+
+// marks are where something is still to be found on the bus, and on its disk.
+func (w *world) marks(of ...string) []string {
+	w.Helper()
+	var out []string
+	for stream, all := range w.stored() {
+		for seq, m := range all {
+			text := m.Subject + fmt.Sprint(m.Header) + string(m.Data)
+			for _, mark := range of {
+				if strings.Contains(text, mark) {
+					out = append(out, fmt.Sprintf("%s in message %d of %s (%s)", mark, seq, stream, m.Subject))
+				}
+			}
+		}
+	}
+	err := filepath.WalkDir(w.nats.(embedded).StoreDir(), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		for _, mark := range of {
+			if bytes.Contains(raw, []byte(mark)) {
+				out = append(out, mark+" on the disk in "+path)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (w *world) erase(d *connector.Desk, id string, o connector.EraseOptions) *connector.Erasure {
+	w.Helper()
+	e, err := d.Erase(w.Context(), id, o)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.checkLeaks(fmt.Sprintf("%+v", *e))
+	return e
+}
+
+// refuseToErase checks that an operation that is not at its end stays whole.
+func (w *world) refuseToErase(d *connector.Desk, id, why string) {
+	w.Helper()
+	before := w.stored()
+	for _, dry := range []bool{true, false} {
+		e, err := d.Erase(w.Context(), id, connector.EraseOptions{DryRun: dry})
+		if !errors.Is(err, connector.ErrInFlight) || !strings.Contains(err.Error(), why) || e != nil {
+			w.Errorf("erased %+v, error %v, want %q", e, err, why)
+		}
+	}
+	after := w.stored()
+	for _, stream := range []string{bus.DefaultNames.Sourced, bus.DefaultNames.DeadLetters, bus.DefaultNames.Events} {
+		for seq := range before[stream] {
+			if after[stream][seq] == nil {
+				w.Errorf("message %d of %s is gone", seq, stream)
+			}
+		}
+	}
+	for _, e := range w.kept() {
+		if d, ok := e.Data.(*events.Claimed); ok && d.State == events.StateErased {
+			w.Errorf("%+v", d)
+		}
+	}
+}
+
+func opOf(d *events.Sourced) string { return ledger.OpOf("default", source, d).ID }
+
+// entryOf is an erased operation's only entry.
+func (w *world) entryOf(op string) entry {
+	w.Helper()
+	var found []entry
+	for _, e := range w.kept() {
+		if strings.HasSuffix(e.subject, "."+op) {
+			found = append(found, e)
+		}
+	}
+	if len(found) != 1 {
+		w.Fatalf("operation %s has the entries %+v, want one", op, found)
+	}
+	return found[0]
+}
+
+// marked are a person's data, all of them marked, and whose file is in the object store.
+func (w *world) marked(n int) *events.Sourced {
+	w.Helper()
+	d := whole(n)
+	d.Candidate.Files = append(d.Candidate.Files, events.File{Name: personMark, Object: &events.Object{Name: w.store("", fmt.Appendf(nil, "%s file of %d", personMark, n))}})
+	return d
+}
+
+// live leads a person's life: accepted, a duplicate, refused and replayed, refused and discarded, invalid, moved by a recruiter.
+func (w *world) live(d *connector.Desk, data *events.Sourced) (uid string) {
+	w.Helper()
+	w.publish("e1", data)
+	w.eventuallyKept("e1", "created")
+	w.publish("e2", data)
+	w.eventuallyKept("e2", "duplicate")
+	closed := *data
+	closed.Position.UID = "22.0C1"
+	first := w.refused(d, "closed-1", &closed)
+	w.replay(d, connector.ReplayOptions{Anyway: true}, first.Seq)
+	w.eventuallyKept("closed-1", "position_closed", "position_closed")
+	second := w.refused(d, "closed-2", &closed)
+	if err := d.Discard(w.Context(), "filled", second.Seq); err != nil {
+		w.Fatal(err)
+	}
+	w.publishInvalid("bad", data)
+	w.eventuallyKept("bad", "invalid_event")
+	uid = w.outcome("e1").Data.(*events.Accepted).CandidateUID
+	if err := w.fake.Recruiter("default").SetProspectStatus(uid, "Contacted"); err != nil {
+		w.Fatal(err)
+	}
+	w.eventually("a second status", func() bool { return len(w.kept().statuses("default")[uid]) == 2 })
+	return uid
+}
+
+// A person who is erased leaves nothing on the bus, and whatever comes of them later does not bring them back. Another person, who is
+// all alike, keeps everything.
+func TestErasedPersonLeavesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.run(oftenRead, func(c *connector.Config) { c.SweepInterval = 2 * time.Second })
+	d := w.desk()
+	data := w.marked(1)
+	uid := w.live(d, data)
+	other := person(7)
+	other.Candidate = events.Candidate{ID: "other-7", FirstName: "Other", LastName: "Person"}
+	w.publish("o1", other)
+	w.eventuallyKept("o1", "created")
+	other.Position.UID = "22.0C1"
+	w.refused(d, "o2", other)
+	w.noneOutstanding("default")
+	created := w.fake.Counts().Created
+	gone := []string{personMark, mailMark, phoneMark, "src-1", uid, `"e1"`, `"e2"`, "closed-1", "closed-2", `"bad"`, "traceparent"}
+	if len(w.marks(personMark)) == 0 {
+		t.Fatal("the test looks in the wrong place")
+	}
+
+	before := w.stored()
+	would := w.erase(d, "src-1", connector.EraseOptions{DryRun: true})
+	if len(w.stored()[bus.DefaultNames.Events]) < len(before[bus.DefaultNames.Events]) || len(w.marks(personMark)) == 0 {
+		t.Error("the dry run erased something")
+	}
+	if len(would.Operations) != 3 || len(would.Files) != 1 || would.Shared != nil || would.Kind != connector.KindCandidate {
+		t.Errorf("the dry run: %+v", would)
+	}
+	did := w.erase(d, "src-1", connector.EraseOptions{})
+	if diff := cmp.Diff(would, did); diff != "" {
+		t.Errorf("foreseen (-), done (+): %s", diff)
+	}
+	for _, m := range did.Messages {
+		if before[m.Stream][m.Seq] == nil {
+			t.Errorf("%+v was not there", m)
+		}
+	}
+	for _, m := range w.marks(gone...) {
+		t.Error(m)
+	}
+	for _, op := range did.Operations {
+		e := w.entryOf(op.Operation)
+		want := &events.Claimed{Account: "default", Operation: op.Operation, State: events.StateErased}
+		if diff := cmp.Diff(want, e.Data); diff != "" || e.Subject != "" || len(e.Extensions) != 0 {
+			t.Errorf("the entry that stays: %+v, %s", e, diff)
+		}
+		m := w.stored()[bus.DefaultNames.Events][e.seq]
+		if ttl := m.Header.Get(jetstream.MsgTTLHeader); ttl != ledger.KeepOutcomes.String() {
+			t.Errorf("it stays for %q", ttl)
+		}
+	}
+	for _, id := range []string{"o1", "o2"} {
+		if n := len(w.keptOf(id)); n != 1 {
+			t.Errorf("%d outcomes of %s are left", n, id)
+		}
+	}
+	if l := w.list(d, connector.LetterFilter{}); len(l) != 1 || l[0].CandidateID != "other-7" {
+		t.Errorf("letters: %+v", l)
+	}
+
+	lastLetter := func() uint64 {
+		s, err := w.js.Stream(t.Context(), bus.DefaultNames.DeadLetters)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.CachedInfo().State.LastSeq
+	}
+	buried := lastLetter()
+	// The event again, another one of the operation, and the invalid one: none is submitted or buried.
+	for range 2 {
+		w.publish("e1", data)
+		w.publish("e3", data)
+		w.publishInvalid("bad", data)
+	}
+	for _, id := range []string{"e1", "e3", "bad"} {
+		w.eventuallyKept(id, "erased")
+	}
+	w.noneOutstanding("default")
+	for _, id := range []string{"e1", "e3", "bad"} {
+		w.eventuallyKept(id, "erased")
+	}
+	for _, e := range w.kept() {
+		f, ok := e.Data.(*events.Failed)
+		if ok && f.Reason == events.ReasonErased && (f.DeadLetter != nil || f.CandidateID != "" || e.Subject != "" || !strings.Contains(f.Message, "submission_id")) {
+			t.Errorf("%+v", e)
+		}
+	}
+	if got := w.fake.Counts().Created; got != created {
+		t.Errorf("%d candidates were created of an erased one", got-created)
+	}
+	if got := lastLetter(); got != buried {
+		t.Errorf("%d letters were stored anew, if only for a moment", got-buried)
+	}
+	// Recruiters move the candidate: polls and sweeps see a stranger.
+	if err := w.fake.Recruiter("default").Hire(uid); err != nil {
+		t.Fatal(err)
+	}
+	w.polled()
+	swept := func() int { return strings.Count(w.logs.String(), "sweep completed") }
+	passes := swept()
+	w.eventually("a whole sweep", func() bool { return swept() >= passes+2 })
+	if s := w.kept().statuses("default")[uid]; len(s) != 0 {
+		t.Errorf("followed again: %+v", s)
+	}
+	if out := w.posts("default"); out != 2 {
+		t.Errorf("%d POSTs, want one of each person", out)
+	}
+
+	// What was published again is erased by the operation, with its outcomes; the entry stays.
+	w.erase(d, opOf(data), connector.EraseOptions{})
+	w.erase(d, "bad", connector.EraseOptions{})
+	for _, m := range w.marks(gone...) {
+		t.Error(m)
+	}
+	if e := w.erase(d, opOf(data), connector.EraseOptions{}); len(e.Messages)+len(e.Files) != 0 || e.Operations[0].State != "erased" {
+		t.Errorf("a third time: %+v", e)
+	}
+	w.entryOf(opOf(data))
+
+	// Other acts are free: another position, and the same one on purpose.
+	elsewhere := *data
+	elsewhere.Position.UID = "48.16A"
+	w.publish("elsewhere", &elsewhere)
+	w.eventuallyKept("elsewhere", "file_missing")
+	elsewhere.Candidate.Files = nil
+	w.publish("elsewhere 2", &elsewhere)
+	w.eventuallyKept("elsewhere 2", "created")
+	anew := elsewhere
+	anew.Position.UID, anew.SubmissionID = "87.405", "on purpose"
+	w.publish("anew", &anew)
+	w.eventually("a new act", func() bool { o := w.keptOf("anew"); return len(o) == 1 && (o[0] == "created" || o[0] == "existing") })
+	r.stop(w)
+	w.checkLeaks(w.logs.String())
+}
+
+// Nothing is erased of an operation that somebody works on or will.
+func TestEraseRefusesWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.desk()
+	w.publish("e1", person(1))
+	w.refuseToErase(d, "e1", "waits")
+	landed, answer := make(chan struct{}), make(chan struct{})
+	w.fake.Control(comeettest.CreateCandidate, func(comeettest.Request) (comeettest.Fault, bool) {
+		close(landed)
+		<-answer
+		return comeettest.Drop(), true
+	})
+	r := w.run(func(c *connector.Config) { c.RequestTimeout, c.SettleDelay = 20*time.Second, 2*time.Second })
+	<-landed
+	w.refuseToErase(d, "e1", "(claimed)")
+	close(answer)
+	w.eventually("doubt", func() bool {
+		return slices.ContainsFunc(w.kept(), func(e entry) bool { c, ok := e.Data.(*events.Claimed); return ok && c.State == events.StateInDoubt })
+	})
+	w.refuseToErase(d, "e1", "(in_doubt)")
+	w.eventuallyKept("e1", "created")
+	w.noneOutstanding("default")
+	// A new event of an accepted operation waits.
+	r.stop(w)
+	w.publish("e2", person(1))
+	w.refuseToErase(d, "e1", "waits")
+	w.run()
+	w.eventuallyKept("e2", "duplicate")
+	w.erase(d, "e1", connector.EraseOptions{})
+	for _, m := range w.marks("src-1", personMark) {
+		t.Error(m)
+	}
+}
+
+// An accepted candidate whose first status is not stored yet would be followed after the erasure.
+func TestEraseWaitsForTheFirstStatus(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := newProxy(t, w.NATSURL)
+	sprung := p.set("candidate.status.changed.", false)
+	first := w.spawn(func(c *child) { c.NATSURL, c.Replica = p.url(), "first" })
+	w.publish("e1", person(1))
+	<-sprung
+	first.freeze()
+	d := w.desk()
+	w.refuseToErase(d, "src-1", "first status is not stored")
+	w.run(func(c *connector.Config) { c.Replica = "second" })
+	w.eventually("a first status", func() bool { return len(w.kept().statuses("default")) == 1 })
+	w.erase(d, "src-1", connector.EraseOptions{})
+	// The frozen worker stores that first status now, and finds what has happened.
+	first.thaw()
+	p.release()
+	w.eventuallyKept("e1", "erased")
+	if s := w.kept().statuses("default"); len(s) != 0 {
+		t.Errorf("followed again: %+v", s)
+	}
+	first.stop()
+	w.candidates(1)
+}
+
+// The event of a claim is not there any more, so nobody will settle it and it may be erased; a POST that is still under way after all
+// finds what has happened.
+func TestErasedInMidRequest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	landed, answer := make(chan struct{}), make(chan struct{})
+	w.fake.Control(comeettest.CreateCandidate, func(comeettest.Request) (comeettest.Fault, bool) {
+		close(landed)
+		<-answer
+		return comeettest.Fault{}, false
+	})
+	w.run(func(c *connector.Config) { c.RequestTimeout = 20 * time.Second })
+	w.publish("e1", person(1))
+	<-landed
+	s, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SecureDeleteMsg(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if e := w.erase(w.desk(), opOf(person(1)), connector.EraseOptions{}); e.Operations[0].State != "claimed" {
+		t.Errorf("%+v", e)
+	}
+	close(answer)
+	w.eventuallyKept("e1", "erased")
+	if s := w.kept().statuses("default"); len(s) != 0 {
+		t.Errorf("followed: %+v", s)
+	}
+	if !strings.Contains(w.logs.String(), "compare the candidates at Comeet") {
+		t.Error("nobody is told of the candidate at Comeet")
+	}
+}
+
+// The operator's process dies after each single step. Whoever repeats the command, by the same id, finishes it; meanwhile nobody is
+// submitted again.
+func TestEraseDiesAtEveryStep(t *testing.T) {
+	for _, id := range []string{"src-1", "e2", "operation"} {
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.run(oftenRead)
+			d := w.desk()
+			data := w.marked(1)
+			uid := w.live(d, data)
+			w.noneOutstanding("default")
+			created := w.fake.Counts().Created
+			if id == "operation" {
+				id = opOf(data)
+			}
+			die := func(at string, stored bool) error {
+				p := newProxy(t, w.NATSURL)
+				mortal := w.desk(func(cfg *connector.Config) { cfg.NATSURL = p.url() })
+				lost := p.set(at, stored)
+				ctx, kill := context.WithCancel(t.Context())
+				defer kill()
+				dead := make(chan error, 1)
+				go func() { _, err := mortal.Erase(ctx, id, connector.EraseOptions{}); dead <- err }()
+				select {
+				case <-lost:
+				case err := <-dead:
+					return err
+				}
+				kill()
+				err := <-dead
+				p.kill()
+				mortal.Close()
+				return err
+			}
+			before := len(w.kept())
+			if err := die("candidate.submission.claimed.", false); !errors.Is(err, context.Canceled) || len(w.kept()) != before {
+				t.Fatalf("before the first entry: %v", err)
+			}
+			if err := die("candidate.submission.claimed.", true); !errors.Is(err, context.Canceled) {
+				t.Fatalf("after the first entry: %v", err)
+			}
+			w.eventually("the first entry", func() bool { return len(w.kept()) == before+1 })
+			if err := die("$JS.API.STREAM.MSG.DELETE.", false); !errors.Is(err, context.Canceled) || len(w.marks(personMark)) == 0 {
+				t.Fatalf("before the first removal: %v", err)
+			}
+			// From now on the operation is erased, whatever is left.
+			w.publish("late", data)
+			w.eventually("the end of an event that came in between", func() bool { return slices.Equal(w.keptOf("late"), []string{"erased"}) })
+			w.noneOutstanding("default")
+			would := w.erase(d, id, connector.EraseOptions{DryRun: true})
+			deaths := 0
+			for ; ; deaths++ {
+				err := die("$JS.API.STREAM.MSG.DELETE.", true)
+				if err == nil || errors.Is(err, connector.ErrUnknownID) {
+					break
+				}
+				if !errors.Is(err, context.Canceled) {
+					t.Fatalf("after %d removals: %v", deaths, err)
+				}
+			}
+			if want := len(would.Messages) + 2*len(would.Files); deaths < want || want < 9 {
+				t.Errorf("died %d times, of %d removals", deaths, want)
+			}
+			marks := []string{uid, `"e1"`, `"e2"`, `"late"`}
+			if id == "src-1" {
+				marks = append(marks, personMark, mailMark, "src-1")
+			}
+			for _, m := range w.marks(marks...) {
+				t.Error(m)
+			}
+			w.entryOf(opOf(data))
+			w.polled()
+			if s := w.kept().statuses("default")[uid]; len(s) != 0 {
+				t.Errorf("followed again: %+v", s)
+			}
+			if got := w.fake.Counts().Created; got != created {
+				t.Errorf("%d candidates were created of an erased one", got-created)
+			}
+		})
+	}
+}
+
+// An id that may be several people's is refused until it is told whose; a file that somebody else's event names stays.
+func TestEraseWhom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, accounts("default", "acme"))
+	w.run()
+	d := w.desk()
+	file := &events.File{Name: "terms.pdf", Object: &events.Object{Name: w.store("", []byte("the same for all"))}}
+	publish := func(account, source, id string, data *events.Sourced) {
+		data.Candidate.Resume = file
+		w.publishTo(account, source, id, data)
+	}
+	same := person(1)
+	same.Candidate.ID = "17"
+	publish("default", source, "e1", same)
+	publish("default", "/sourcing/another", "x1", same)
+	publish("acme", source, "a1", same)
+	w.settled()
+	w.noneOutstanding("default")
+	w.noneOutstanding("acme")
+	if _, err := d.Erase(t.Context(), "17", connector.EraseOptions{}); err == nil || !strings.Contains(err.Error(), "which kind") {
+		t.Errorf("a number of no kind: %v", err)
+	}
+	_, err := d.Erase(t.Context(), "17", connector.EraseOptions{Kind: connector.KindCandidate})
+	if err == nil || !strings.Contains(err.Error(), "account acme, source /sourcing/scout; account default, source /sourcing/another; account default, source /sourcing/scout") {
+		t.Errorf("several people: %v", err)
+	}
+	for _, o := range []connector.EraseOptions{{Account: "nobody"}, {Source: "/nobody"}} {
+		o.Kind = connector.KindCandidate
+		if _, err := d.Erase(t.Context(), "17", o); !errors.Is(err, connector.ErrUnknownID) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	if n := len(w.stored()[bus.DefaultNames.Sourced]); n != 3 {
+		t.Errorf("%d events are left, want all", n)
+	}
+	for i, o := range []connector.EraseOptions{{Account: "acme"}, {Source: "/sourcing/another"}, {}} {
+		o.Kind = connector.KindCandidate
+		e := w.erase(d, "17", o)
+		if len(e.Operations) != 1 || (len(e.Shared) == 1) != (i < 2) || (len(e.Files) == 1) != (i == 2) {
+			t.Errorf("%+v: %+v", o, e)
+		}
+		all := w.stored()
+		if n := len(all[bus.DefaultNames.Sourced]); n != 2-i {
+			t.Errorf("%+v: %d events are left", o, n)
+		}
+		if n := len(all["OBJ_"+bus.DefaultNames.Files]); n == 0 != (i == 2) {
+			t.Errorf("%+v: %d messages of the file are left", o, n)
+		}
+	}
+	if _, err := d.Erase(t.Context(), "17", connector.EraseOptions{Kind: connector.KindCandidate}); !errors.Is(err, connector.ErrUnknownID) {
+		t.Errorf("once more: %v", err)
+	}
+}
+
+// What nobody can read is erased by its letter; the file that it names goes with it.
+func TestEraseTheUnreadable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	d := w.desk()
+	name := w.store("", []byte(personMark))
+	body := `{"data":{"candidate":{"first_name":"` + personMark + `","resume":{"name":"x","object":{"name":"` + name + `"}},"files":[{"object":{"name":"../x"}}]}}}`
+	w.publishRaw(sent{account: "default"}, nil, []byte(body))
+	w.publishRaw(sent{account: "default"}, map[string][]string{"ce-type": {"x"}, "ce-id": {"b1"}, "ce-source": {source}, "ce-specversion": {"1.0"}}, []byte(body[8:len(body)-1]))
+	w.publishRaw(sent{account: "default"}, nil, []byte("not of the contract"))
+	var letters []connector.Letter
+	w.eventually("the letters", func() bool { letters = w.list(d, connector.LetterFilter{}); return len(letters) == 3 })
+	w.noneOutstanding("default")
+	w.eventually("their outcomes", func() bool { return len(w.kept()) == 3 })
+	for i, l := range letters {
+		raw, err := d.Raw(t.Context(), l.Seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(raw, []byte("not of")) {
+			letters = slices.Delete(letters, i, i+1)
+			break
+		}
+	}
+	for i, l := range letters {
+		e := w.erase(d, fmt.Sprint(l.Seq), connector.EraseOptions{Kind: connector.KindLetter})
+		if len(e.Messages) != 3 || len(e.Files) != i || len(e.Shared) != 1-i {
+			t.Errorf("%+v", e)
+		}
+	}
+	for _, m := range w.marks(personMark, name) {
+		t.Error(m)
+	}
+	if n := len(w.list(d, connector.LetterFilter{})); n != 1 {
+		t.Errorf("%d letters are left, want the other one", n)
+	}
+}
+
+// A letter that has come back from the dead, say out of a backup, is not replayed under its erased operation.
+func TestReplayOfAnErasedOperation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(oftenRead)
+	d := w.desk()
+	data := person(1)
+	data.Position.UID = "22.0C1"
+	l := w.refused(d, "e1", data)
+	w.noneOutstanding("default")
+	was := w.letters()[l.Seq]
+	w.erase(d, "e1", connector.EraseOptions{})
+	ack, err := w.js.Publish(t.Context(), was.Subject, was.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []connector.ReplayOptions{{DryRun: true}, {Sure: true, Anyway: true}} {
+		r := w.replay(d, o, ack.Sequence)[0]
+		if r.Verdict != connector.VerdictErased || r.Sent || !strings.Contains(r.Message, "submission_id") || (r.Kept == "") != o.DryRun {
+			t.Errorf("%+v: %+v", o, r)
+		}
+	}
+	raw, err := d.Raw(t.Context(), ack.Sequence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited := bytes.Replace(raw, []byte(`"position":{"uid":"22.0C1"}`), []byte(`"position":{"uid":"87.405"},"submission_id":"anew"`), 1)
+	if r := w.replay(d, connector.ReplayOptions{Edited: edited}, ack.Sequence)[0]; !r.Sent {
+		t.Errorf("a new act: %+v", r)
+	}
+	w.eventuallyKept("e1", "created")
+}
+
+// The life of an erased operation is that it was erased, and what came of it later.
+func TestExplainTheErased(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	d := w.desk()
+	w.publish("e1", person(1))
+	w.eventuallyKept("e1", "created")
+	w.noneOutstanding("default")
+	w.erase(d, "e1", connector.EraseOptions{})
+	op := opOf(person(1))
+	life := w.explain(d, op, connector.ExplainOptions{})
+	tells(t, life, "operator: erased: all that the bus knew of this operation")
+	if len(life.Moments) != 1 || life.Operations[0].State != "erased" || life.Operations[0].CandidateID != "" {
+		t.Errorf("%+v", life)
+	}
+	if _, err := d.Explain(t.Context(), "e1", connector.ExplainOptions{}); !errors.Is(err, connector.ErrUnknownID) {
+		t.Errorf("by an id that was erased: %v", err)
+	}
+	w.publish("e2", person(1))
+	w.eventuallyKept("e2", "erased")
+	for _, id := range []string{op, "e2"} {
+		life = w.explain(d, id, connector.ExplainOptions{})
+		tells(t, life, "operator: erased", "published: event e2", "connector: failed: erased")
+		if life.Operations[0].State != "erased" {
+			t.Errorf("%+v", life.Operations)
+		}
+	}
+}
+
+// An event of an erased operation that nobody may fetch until it nears its stream's age limit has the same end.
+func TestErasedOperationExpires(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.run()
+	d := w.desk()
+	w.publish("e1", person(1))
+	w.eventuallyKept("e1", "created")
+	w.noneOutstanding("default")
+	w.erase(d, "e1", connector.EraseOptions{})
+	r.stop(w)
+	stream, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := stream.CachedInfo().Config
+	cfg.MaxAge, cfg.Duplicates = 5*time.Second, time.Second
+	if _, err := w.js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	w.fake.Outage(comeettest.HTMLPage(503))
+	w.publish("held", person(1))
+	w.run()
+	w.eventually("an open breaker", func() bool { return strings.Contains(w.logs.String(), "breaker open") })
+	w.publish("never fetched", person(1))
+	for _, id := range []string{"held", "never fetched"} {
+		w.eventuallyKept(id, "erased")
+	}
+	if n := len(w.stored()[bus.DefaultNames.DeadLetters]); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
+}
+
+// A status that a poll publishes while everything is erased goes too, although nobody knew of it.
+func TestStatusOfTheLastMoment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run()
+	w.publish("e1", person(1))
+	w.eventuallyKept("e1", "created")
+	w.noneOutstanding("default")
+	uid := w.outcome("e1").Data.(*events.Accepted).CandidateUID
+	p := newProxy(t, w.NATSURL)
+	d := w.desk(func(cfg *connector.Config) { cfg.NATSURL = p.url() })
+	held := p.set("$JS.API.STREAM.MSG.DELETE.", false)
+	done := make(chan error, 1)
+	go func() { _, err := d.Erase(t.Context(), "e1", connector.EraseOptions{}); done <- err }()
+	<-held
+	if err := w.fake.Recruiter("default").Hire(uid); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the hire to be told", func() bool { return len(w.kept().statuses("default")[uid]) == 2 })
+	p.release()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	w.polled()
+	for _, m := range w.marks(uid, "src-1") {
+		t.Error(m)
+	}
+}
+
+// A delivery has buried the original, and died before it learned that everything was erased.
+func TestLetterOfTheLastMoment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.run()
+	w.publish("e1", person(1))
+	w.eventuallyKept("e1", "created")
+	w.noneOutstanding("default")
+	w.erase(w.desk(), "e1", connector.EraseOptions{})
+	r.stop(w)
+	own := ledger.OpOf("default", source, person(1)).Of(ledger.Identity{Source: source, ID: "e2"})
+	if _, err := w.js.Publish(t.Context(), "deadletter.candidate.sourced.default."+own.ID, []byte(personMark)); err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	w.publish("e2", person(1))
+	w.eventuallyKept("e2", "erased")
+	if n := len(w.stored()[bus.DefaultNames.DeadLetters]); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
+}
