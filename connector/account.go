@@ -36,10 +36,9 @@ type account struct {
 	objects       *bus.Objects
 	downloads     *http.Client
 	// room is shut while the events stream is nearly full.
-	room   *room
-	posts  posts
-	inHand inHand
-	// progress is noted at each delivery.
+	room     *room
+	posts    posts
+	inHand   inHand
 	progress progress
 	ours     ownSource
 	// work ends when the connector gives up waiting for what is in hand.

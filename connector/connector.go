@@ -333,7 +333,7 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	}
 	a.consumer, err = b.Consumer(ctx, bus.ConsumerSpec{
 		Stream: c.cfg.Names.Sourced, Durable: "comeet-" + cfg.Name, Subjects: subjects,
-		AckWait: c.cfg.lease(), MaxAckPending: cfg.Workers,
+		AckWait: c.cfg.lease(), MaxAckPending: maxAckPending(cfg.Workers),
 	})
 	if err != nil {
 		return err

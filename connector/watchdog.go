@@ -14,31 +14,31 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet"
 )
 
-const (
-	// watchPause is the time between two looks at whether an account gets on.
-	watchPause = 10 * time.Second
-	// stallAfter is how long events may wait untouched although everything is open, before the account is built anew.
-	stallAfter = 30 * time.Second
-)
+// watchPause is the time between two looks at whether an account gets on. Only tests change it.
+var watchPause = 10 * time.Second
 
-// errStalled means that events wait, nothing forbids to take them, and still none comes.
-var errStalled = errors.New("events wait, a request could be sent, and yet the bus delivers none")
+// stalledLooks is how many looks in a row must see events wait untouched before the account is built anew. Time alone would also
+// blame the bus after this process was frozen.
+const stalledLooks = 3
 
-// progress is when something last came out of the bus for an account, as a time since the beginning of the process.
-type progress struct{ last atomic.Int64 }
+// errStalled means that events wait, the bus was asked for them, and still none comes.
+var errStalled = errors.New("events wait, the bus is asked for them, and yet it delivers none")
 
-var processBegan = time.Now()
-
-func (p *progress) note() { p.last.Store(int64(time.Since(processBegan))) }
-func (p *progress) idle() time.Duration {
-	return time.Since(processBegan) - time.Duration(p.last.Load())
+// progress is what the watchdog has to know of an account's intake.
+type progress struct {
+	deliveries atomic.Int64
+	// asking is true while the bus is asked for events. It is not while all workers are busy or the gate gives no permit, and only
+	// the gate knows when it will: a budget with free slots may still owe them to the polls.
+	asking atomic.Bool
 }
+
+func (p *progress) note() { p.deliveries.Add(1) }
 
 // watch ends the account's term when it has stalled: a subscription that was lost without a word, a leader that forgot us. The
 // supervisor builds it anew.
 func (a *account) watch(ctx context.Context) error {
-	a.progress.note()
-	for rest(ctx, watchPause) {
+	var before int64
+	for looks := 0; rest(ctx, watchPause); {
 		st, err := a.consumer.State(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -48,21 +48,16 @@ func (a *account) watch(ctx context.Context) error {
 		}
 		a.metrics.waiting.Set(float64(st.Pending))
 		a.metrics.held.Set(float64(st.AckPending))
-		if st.Pending == 0 || st.AckPending >= a.cfg.Workers || !a.mayFetch() {
-			a.progress.note()
+		looks++
+		delivered := a.progress.deliveries.Load()
+		if delivered != before || st.Pending == 0 || st.AckPending >= maxAckPending(a.cfg.Workers) || !a.progress.asking.Load() {
+			before, looks = delivered, 0
 		}
-		if a.progress.idle() > stallAfter {
+		if looks == stalledLooks {
 			return errStalled
 		}
 	}
 	return nil
-}
-
-// mayFetch reports whether nothing on Comeet's side or ours keeps events waiting.
-func (a *account) mayFetch() bool {
-	s := a.gate.State()
-	free := s.Budget.Limit.Requests == 0 || s.Budget.Free > 0 || s.Held > 0
-	return s.Breaker == comeet.BreakerClosed && !s.Paused && !a.gate.Denied(comeet.CanSubmit) && s.Budget.Hold == 0 && free && !a.room.isFull()
 }
 
 // blocked says why none of the accounts served here can make progress; nil if one can, or if none is served here. One
