@@ -22,6 +22,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/admin"
@@ -36,9 +37,10 @@ type Connector struct {
 	log     zerolog.Logger
 	metrics *metrics
 	// clients holds each served account's client by name, for the figures.
-	clients   sync.Map
-	downloads *http.Client
-	pauses    *pauses
+	clients     sync.Map
+	downloads   *http.Client
+	filesMemory *semaphore.Weighted
+	pauses      *pauses
 	// troubles say which accounts of ours can't be served, and why.
 	troubles troubles
 	admin    *admin.Server
@@ -59,7 +61,7 @@ func New(cfg Config) (*Connector, error) {
 	}
 	c := &Connector{
 		cfg: cfg, log: cfg.Log.With().Str("replica", cfg.Replica).Logger(), metrics: newMetrics(),
-		downloads: newDownloads(cfg.PrivateFileURLs), ready: make(chan struct{}),
+		downloads: newDownloads(cfg.PrivateFileURLs), filesMemory: semaphore.NewWeighted(filesMemory), ready: make(chan struct{}),
 	}
 	c.room = newRoom(c.log)
 	for _, a := range cfg.Accounts {
@@ -321,6 +323,7 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 		name: cfg.Name, log: log, metrics: c.metrics.of(cfg.Name), bus: b, ledger: ledger.New(b, c.cfg.Names.Events),
 		cfg:    accountConfig{Config: c.cfg, Account: cfg, Workers: cfg.Workers, PollInterval: cfg.PollInterval, RateLimit: cfg.RateLimit},
 		comeet: client, gate: client.Gate(), downloads: c.downloads, room: c.room, work: work,
+		filesMemory: c.filesMemory, filesShare: semaphore.NewWeighted(accountFilesMemory),
 	}
 	st, err := b.StreamState(ctx, c.cfg.Names.Sourced, "")
 	if err != nil {
