@@ -41,11 +41,10 @@ type Connector struct {
 	downloads   *http.Client
 	filesMemory *semaphore.Weighted
 	pauses      *pauses
-	// troubles say which accounts of ours can't be served, and why.
-	troubles troubles
-	admin    *admin.Server
-	room     *room
-	ready    chan struct{}
+	served      served
+	admin       *admin.Server
+	room        *room
+	ready       chan struct{}
 
 	// phase says in words why the connector can't make progress; nil means that it can.
 	phase atomic.Pointer[string]
@@ -70,7 +69,7 @@ func New(cfg Config) (*Connector, error) {
 		}
 		c.metrics.of(a.Name)
 	}
-	c.metrics.registry.MustRegister(gates{&c.clients})
+	c.metrics.registry.MustRegister(gates{&c.clients, &c.served})
 	c.enter("starting")
 	if cfg.AdminAddr != "off" {
 		var err error
@@ -127,7 +126,7 @@ func (c *Connector) Health() error {
 	if err := c.room.silent(); err != nil {
 		return err
 	}
-	return errors.Join(c.troubles.err(), c.blocked())
+	return c.blocked()
 }
 
 func (c *Connector) enter(phase string) { c.phase.Store(&phase) }
@@ -248,6 +247,7 @@ func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *me
 	for wait := time.Second; ; {
 		owned, changed := members.owns(cfg.Name)
 		if !owned {
+			c.served.leave(cfg.Name)
 			select {
 			case <-changed:
 				continue
@@ -255,6 +255,7 @@ func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *me
 				return
 			}
 		}
+		c.served.hold(cfg.Name)
 		begun := time.Now()
 		mine, lose := context.WithCancel(ctx)
 		watching := make(chan struct{})
@@ -271,12 +272,10 @@ func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *me
 		}()
 		log.Info().Msg("serving the account")
 		err := c.runAccount(mine, work, b, log, cfg)
-		if ctx.Err() == nil && mine.Err() == nil {
-			c.troubles.set(cfg.Name, err)
-		} else {
-			c.troubles.set(cfg.Name, nil)
-		}
 		lost := mine.Err() != nil
+		if ctx.Err() == nil && !lost {
+			c.served.fail(cfg.Name, err)
+		}
 		lose()
 		<-watching
 		switch {
@@ -353,7 +352,7 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 		return err
 	}
 	// From here on it is served. What was wrong before is forgotten when it has been so for a while.
-	served := time.AfterFunc(watchPause, func() { c.troubles.set(cfg.Name, nil) })
+	served := time.AfterFunc(watchPause, func() { c.served.mend(cfg.Name) })
 	defer served.Stop()
 	return a.run(ctx)
 }

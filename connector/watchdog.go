@@ -64,50 +64,80 @@ func (a *account) watch(ctx context.Context) error {
 // account's trouble is its own: the metrics tell it.
 func (c *Connector) blocked() error {
 	var why []error
-	for key, client := range c.clients.Range {
-		s := client.(*comeet.Client).Gate().State()
-		switch {
-		case s.Paused:
-			why = append(why, fmt.Errorf("account %s: paused by an operator: %s", key, s.PauseReason))
-		case s.Breaker == comeet.BreakerOpen:
-			why = append(why, fmt.Errorf("account %s: Comeet is not usable for %s; it is probed, and goes on by itself", key, s.Outage.Truncate(time.Second)))
-		case client.(*comeet.Client).Gate().Denied(comeet.CanSubmit):
-			why = append(why, fmt.Errorf("account %s: Comeet denies to create candidates; check the API key, the secret and the integration's permissions", key))
-		default:
+	for name, trouble := range c.served.all() {
+		if trouble == "" {
+			trouble = c.closed(name)
+		}
+		if trouble == "" {
 			return nil
 		}
+		why = append(why, fmt.Errorf("account %s: %s", name, trouble))
 	}
+	slices.SortFunc(why, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(why...)
 }
 
-// troubles is what keeps each account of this replica from being served, by name.
-type troubles struct {
-	mu    sync.Mutex // guards known
-	known map[string]string
+// closed says in words why an account's gate lets nothing pass; empty if it does, or is being made.
+func (c *Connector) closed(account string) string {
+	client, ok := c.clients.Load(account)
+	if !ok {
+		return ""
+	}
+	gate := client.(*comeet.Client).Gate()
+	s := gate.State()
+	switch {
+	case s.Paused:
+		return "paused by an operator: " + s.PauseReason
+	case s.Breaker == comeet.BreakerOpen:
+		return fmt.Sprintf("Comeet is not usable for %s; it is probed, and goes on by itself", s.Outage.Truncate(time.Second))
+	case gate.Denied(comeet.CanSubmit):
+		return "Comeet denies to create candidates; check the API key, the secret and the integration's permissions"
+	}
+	return ""
 }
 
-func (t *troubles) set(account string, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.known == nil {
-		t.known = map[string]string{}
+// served are the accounts that this replica has to serve and what keeps each from being served.
+type served struct {
+	mu sync.Mutex // guards troubles
+	// troubles has an entry for each account of ours, empty for none.
+	troubles map[string]string
+}
+
+// hold notes that an account is ours.
+func (s *served) hold(account string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.troubles == nil {
+		s.troubles = map[string]string{}
 	}
-	if err == nil {
-		delete(t.known, account)
-	} else {
-		t.known[account] = err.Error()
+	s.troubles[account] += ""
+}
+
+// fail notes the trouble of an account of ours.
+func (s *served) fail(account string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.troubles[account] = err.Error()
+}
+
+// mend notes that an account of ours has no trouble any more.
+func (s *served) mend(account string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ours := s.troubles[account]; ours {
+		s.troubles[account] = ""
 	}
 }
 
-func (t *troubles) err() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.known) == 0 {
-		return nil
-	}
-	var lines []string
-	for _, name := range slices.Sorted(maps.Keys(t.known)) {
-		lines = append(lines, fmt.Sprintf("account %s: %s", name, t.known[name]))
-	}
-	return errors.New(strings.Join(lines, "\n"))
+// leave notes that an account is not ours any more.
+func (s *served) leave(account string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.troubles, account)
+}
+
+func (s *served) all() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.troubles)
 }
