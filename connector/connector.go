@@ -293,15 +293,18 @@ func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *me
 		if time.Since(begun) > time.Minute {
 			wait = time.Second
 		}
-		if !rest(ctx, wait) {
-			return
-		}
-		wait = min(2*wait, 30*time.Second)
-		if err := c.ledgerKept(ctx, b); err != nil {
-			if ctx.Err() == nil {
-				log.Error().Err(err).Msg("not serving the account")
+		for {
+			if !rest(ctx, wait) {
+				return
 			}
-			continue
+			wait = min(2*wait, 30*time.Second)
+			err := c.ledgerKept(ctx, b)
+			if err == nil {
+				break
+			}
+			if ctx.Err() == nil {
+				log.Error().Err(err).Dur("again_in", wait).Msg("not serving the account")
+			}
 		}
 		if err := b.Ensure(ctx, c.cfg.layout()); err != nil && ctx.Err() == nil {
 			log.Error().Err(err).Msg("the bus is not as the connector needs it")
