@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
@@ -16,7 +17,7 @@ import (
 )
 
 // account is everything that one Comeet account has for itself: budget, breaker, consumer, catalogue and poller. Nothing of
-// it is shared with another account, so no account can hurt another.
+// it is shared with another account but memory for files, of which each has its share, so no account can hurt another.
 type account struct {
 	name string
 	// cfg is the connector's configuration with this account's overrides.
@@ -35,11 +36,12 @@ type account struct {
 	cursors       *bus.Bucket
 	objects       *bus.Objects
 	downloads     *http.Client
+	// filesMemory is all accounts' memory for files, filesShare how much of it this account may take.
+	filesMemory, filesShare *semaphore.Weighted
 	// room is shut while the events stream is nearly full.
-	room   *room
-	posts  posts
-	inHand inHand
-	// progress is noted at each delivery.
+	room     *room
+	posts    posts
+	inHand   inHand
 	progress progress
 	ours     ownSource
 	// work ends when the connector gives up waiting for what is in hand.

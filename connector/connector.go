@@ -22,6 +22,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/admin"
@@ -36,14 +37,14 @@ type Connector struct {
 	log     zerolog.Logger
 	metrics *metrics
 	// clients holds each served account's client by name, for the figures.
-	clients   sync.Map
-	downloads *http.Client
-	pauses    *pauses
-	// troubles say which accounts of ours can't be served, and why.
-	troubles troubles
-	admin    *admin.Server
-	room     *room
-	ready    chan struct{}
+	clients     sync.Map
+	downloads   *http.Client
+	filesMemory *semaphore.Weighted
+	pauses      *pauses
+	served      served
+	admin       *admin.Server
+	room        *room
+	ready       chan struct{}
 
 	// phase says in words why the connector can't make progress; nil means that it can.
 	phase atomic.Pointer[string]
@@ -59,7 +60,7 @@ func New(cfg Config) (*Connector, error) {
 	}
 	c := &Connector{
 		cfg: cfg, log: cfg.Log.With().Str("replica", cfg.Replica).Logger(), metrics: newMetrics(),
-		downloads: newDownloads(cfg.PrivateFileURLs), ready: make(chan struct{}),
+		downloads: newDownloads(cfg.PrivateFileURLs), filesMemory: semaphore.NewWeighted(filesMemory), ready: make(chan struct{}),
 	}
 	c.room = newRoom(c.log)
 	for _, a := range cfg.Accounts {
@@ -68,7 +69,7 @@ func New(cfg Config) (*Connector, error) {
 		}
 		c.metrics.of(a.Name)
 	}
-	c.metrics.registry.MustRegister(gates{&c.clients})
+	c.metrics.registry.MustRegister(gates{&c.clients, &c.served})
 	c.enter("starting")
 	if cfg.AdminAddr != "off" {
 		var err error
@@ -125,7 +126,7 @@ func (c *Connector) Health() error {
 	if err := c.room.silent(); err != nil {
 		return err
 	}
-	return errors.Join(c.troubles.err(), c.blocked())
+	return c.blocked()
 }
 
 func (c *Connector) enter(phase string) { c.phase.Store(&phase) }
@@ -246,6 +247,7 @@ func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *me
 	for wait := time.Second; ; {
 		owned, changed := members.owns(cfg.Name)
 		if !owned {
+			c.served.leave(cfg.Name)
 			select {
 			case <-changed:
 				continue
@@ -253,6 +255,7 @@ func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *me
 				return
 			}
 		}
+		c.served.hold(cfg.Name)
 		begun := time.Now()
 		mine, lose := context.WithCancel(ctx)
 		watching := make(chan struct{})
@@ -269,12 +272,10 @@ func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *me
 		}()
 		log.Info().Msg("serving the account")
 		err := c.runAccount(mine, work, b, log, cfg)
-		if ctx.Err() == nil && mine.Err() == nil {
-			c.troubles.set(cfg.Name, err)
-		} else {
-			c.troubles.set(cfg.Name, nil)
-		}
 		lost := mine.Err() != nil
+		if ctx.Err() == nil && !lost {
+			c.served.fail(cfg.Name, err)
+		}
 		lose()
 		<-watching
 		switch {
@@ -292,15 +293,18 @@ func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *me
 		if time.Since(begun) > time.Minute {
 			wait = time.Second
 		}
-		if !rest(ctx, wait) {
-			return
-		}
-		wait = min(2*wait, 30*time.Second)
-		if err := c.ledgerKept(ctx, b); err != nil {
-			if ctx.Err() == nil {
-				log.Error().Err(err).Msg("not serving the account")
+		for {
+			if !rest(ctx, wait) {
+				return
 			}
-			continue
+			wait = min(2*wait, 30*time.Second)
+			err := c.ledgerKept(ctx, b)
+			if err == nil {
+				break
+			}
+			if ctx.Err() == nil {
+				log.Error().Err(err).Dur("again_in", wait).Msg("not serving the account")
+			}
 		}
 		if err := b.Ensure(ctx, c.cfg.layout()); err != nil && ctx.Err() == nil {
 			log.Error().Err(err).Msg("the bus is not as the connector needs it")
@@ -321,6 +325,7 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 		name: cfg.Name, log: log, metrics: c.metrics.of(cfg.Name), bus: b, ledger: ledger.New(b, c.cfg.Names.Events),
 		cfg:    accountConfig{Config: c.cfg, Account: cfg, Workers: cfg.Workers, PollInterval: cfg.PollInterval, RateLimit: cfg.RateLimit},
 		comeet: client, gate: client.Gate(), downloads: c.downloads, room: c.room, work: work,
+		filesMemory: c.filesMemory, filesShare: semaphore.NewWeighted(accountFilesMemory),
 	}
 	st, err := b.StreamState(ctx, c.cfg.Names.Sourced, "")
 	if err != nil {
@@ -333,7 +338,7 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	}
 	a.consumer, err = b.Consumer(ctx, bus.ConsumerSpec{
 		Stream: c.cfg.Names.Sourced, Durable: "comeet-" + cfg.Name, Subjects: subjects,
-		AckWait: c.cfg.lease(), MaxAckPending: cfg.Workers,
+		AckWait: c.cfg.lease(), MaxAckPending: maxAckPending(cfg.Workers),
 	})
 	if err != nil {
 		return err
@@ -350,7 +355,7 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 		return err
 	}
 	// From here on it is served. What was wrong before is forgotten when it has been so for a while.
-	served := time.AfterFunc(watchPause, func() { c.troubles.set(cfg.Name, nil) })
+	served := time.AfterFunc(watchPause, func() { c.served.mend(cfg.Name) })
 	defer served.Stop()
 	return a.run(ctx)
 }

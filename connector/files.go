@@ -19,8 +19,16 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// maxFileBytes is Comeet's limit for one file (Comeet API: create-a-candidate-new).
-const maxFileBytes = 6 << 20
+const (
+	// maxFileBytes is Comeet's limit for one file (Comeet API: create-a-candidate-new).
+	maxFileBytes = 6 << 20
+	// maxFilesBytes is ours for all files of one event, since they are sent in one request and held in memory until then.
+	maxFilesBytes = 24 << 20
+	// filesMemory is what the files of all events in hand may take, and accountFilesMemory those of one account: who waits for a slow
+	// host keeps others waiting for memory, so no account gets all of it. What is sent of them takes a third more than the files.
+	filesMemory        = 64 << 20
+	accountFilesMemory = 40 << 20
+)
 
 // fileTries is how often a file that may come is looked for: an object may not have reached the server that we ask, a host
 // may be restarting.
@@ -30,13 +38,77 @@ const fileTries = 3
 type files struct {
 	resume, picture *comeet.File
 	others          []comeet.File
+	// memory is what was taken of filesMemory for them.
+	memory int64
 }
 
-// readFiles gets every file that the event names. A file that is not there, or too large, refuses the event: it can be
-// replayed when the file is there.
-func (s *submission) readFiles() (*files, *refusal, error) {
+// readFiles gets every file that the event names, when there is memory for them; dropFiles gives it back. A file that is not
+// there, or too large, refuses the event: it can be replayed when the file is there.
+func (s *submission) readFiles() (*refusal, error) {
+	memory, err := s.takeMemory()
+	if err != nil {
+		return nil, err
+	}
+	read, why, err := s.readAll()
+	if why != nil || err != nil {
+		s.giveMemory(memory)
+		if why != nil && s.repeats {
+			// What came of the POST before is as unknown as it was, and without its files it can't be repeated.
+			why.reason, why.message = events.ReasonInDoubt, "what became of a submission is unknown, and it cannot be repeated: "+why.message+". Look at Comeet first"
+		}
+		return why, err
+	}
+	read.memory = memory
+	s.files = read
+	return nil, nil
+}
+
+// dropFiles lets go of the files, which are read again if the event is sent again.
+func (s *submission) dropFiles() {
+	if s.files != nil {
+		s.giveMemory(s.files.memory)
+		s.files = nil
+	}
+}
+
+// takeMemory waits until there is memory for what the event's files may come to. Those in the event itself are in memory already.
+func (s *submission) takeMemory() (int64, error) {
+	var n int64
+	count := func(f *events.File) {
+		if f != nil && (f.Object != nil || f.URL != "") {
+			n += maxFileBytes
+		}
+	}
+	c := &s.data.Candidate
+	count(c.Resume)
+	count(c.Picture)
+	for i := range c.Files {
+		count(&c.Files[i])
+	}
+	if n = min(n, maxFilesBytes); n == 0 {
+		return 0, nil
+	}
+	if err := s.filesShare.Acquire(s.intake, n); err != nil {
+		return 0, errLater{time.Second, "the connector is stopping"}
+	}
+	if err := s.filesMemory.Acquire(s.intake, n); err != nil {
+		s.filesShare.Release(n)
+		return 0, errLater{time.Second, "the connector is stopping"}
+	}
+	return n, nil
+}
+
+func (s *submission) giveMemory(n int64) {
+	if n > 0 {
+		s.filesMemory.Release(n)
+		s.filesShare.Release(n)
+	}
+}
+
+func (s *submission) readAll() (*files, *refusal, error) {
 	c := &s.data.Candidate
 	out := &files{}
+	sum := 0
 	one := func(pointer string, f *events.File) (*comeet.File, *refusal, error) {
 		if f == nil {
 			return nil, nil, nil
@@ -44,6 +116,9 @@ func (s *submission) readFiles() (*files, *refusal, error) {
 		data, why, err := s.readFile(pointer, f)
 		if why != nil || err != nil {
 			return nil, why, err
+		}
+		if sum += len(data); sum > maxFilesBytes {
+			return nil, &refusal{reason: events.ReasonFileRefused, message: fmt.Sprintf("the files come to more than %d MiB, the most for one candidate; leave some out or make them smaller", maxFilesBytes>>20)}, nil
 		}
 		return &comeet.File{Name: f.Name, File: data}, nil, nil
 	}

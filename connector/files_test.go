@@ -36,7 +36,7 @@ func (w *world) store(name string, data []byte) string {
 
 func TestFiles(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, fakeWith(comeettest.WithBodies()), func(s *setup) { s.RequestTimeout = 10 * time.Second })
+	w := newWorld(t, fakeWith(comeettest.WithBodies()), func(s *setup) { s.RequestTimeout = 30 * time.Second })
 	const limit = 6 << 20
 	resume, picture := bytes.Repeat([]byte{0, 1, 2, 255}, 300<<10), []byte("a picture")
 	object := func(name string) *events.Object { return &events.Object{Name: name} }
@@ -68,6 +68,11 @@ func TestFiles(t *testing.T) {
 	all.Candidate.Picture = &events.File{Name: "face.png", Content: picture}
 	all.Candidate.Files = []events.File{{Name: "a.txt", Content: []byte("a")}, {Name: "b.txt", Object: object(w.store("", []byte("b")))}}
 	w.publish("all", all)
+	many := person(102)
+	for i := range 5 {
+		many.Candidate.Files = append(many.Candidate.Files, events.File{Name: fmt.Sprint(i), Object: object(w.store("", largest))})
+	}
+	w.publish("many", many)
 	broken := person(101)
 	broken.Candidate.Files = []events.File{{Name: "a.txt", Content: []byte("a")}, {Name: "b.txt", Object: object(absent)}}
 	w.publish("broken", broken)
@@ -84,6 +89,9 @@ func TestFiles(t *testing.T) {
 	}
 	if d, ok := outcomes[source+" broken"][0].Data.(*events.Failed); !ok || !strings.Contains(d.Message, "/data/candidate/files/1") {
 		t.Errorf("%+v does not point to the missing file", d)
+	}
+	if d, ok := outcomes[source+" many"][0].Data.(*events.Failed); !ok || d.Reason != events.ReasonFileRefused || !strings.Contains(d.Message, "24 MiB") {
+		t.Errorf("%+v does not refuse what comes to more than 24 MiB", d)
 	}
 
 	type named struct {
@@ -122,4 +130,72 @@ func orEmpty[T any](p *T) *T {
 		return new(T)
 	}
 	return p
+}
+
+// However many events with files are in hand, as many are in memory as could be large, fewer of one account; and who has none goes on.
+func TestFilesTakeBoundedMemory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, accounts("a", "b", "c", "small"), func(s *setup) { s.RequestTimeout = time.Minute })
+	object := events.Object{Name: w.store("", []byte("could be large"))}
+	arrived, answer := make(chan string, 100), make(chan struct{})
+	const n = 9
+	for range n {
+		w.fake.Control(comeettest.CreateCandidate, func(r comeettest.Request) (comeettest.Fault, bool) {
+			if r.Account == "small" {
+				return comeettest.Fault{}, false
+			}
+			arrived <- r.Account
+			<-answer
+			return comeettest.Delay(0), true
+		})
+	}
+	w.run()
+	for n := range n {
+		d := person(n)
+		for i := range 4 {
+			d.Candidate.Files = append(d.Candidate.Files, events.File{Name: fmt.Sprint(i), Object: &object})
+		}
+		w.publishTo(w.Accounts[n%3], source, fmt.Sprint("files", n), d)
+	}
+	first, second := <-arrived, <-arrived
+	for n := range 20 {
+		w.publishTo("small", source, fmt.Sprint("small", n), person(100+n))
+		w.outcome(fmt.Sprint("small", n))
+	}
+	if n := len(arrived); n > 0 || first == second {
+		t.Errorf("%d POSTs with four files under way beside those of the accounts %s and %s, want one each of two accounts", n, first, second)
+	}
+	close(answer)
+	w.check()
+}
+
+// A submission whose answer was lost is repeated with its files, which are read again; without them it stays in doubt.
+func TestFilesOfARepetition(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	name := w.store("", []byte("a résumé"))
+	store, err := w.js.ObjectStore(t.Context(), bus.DefaultNames.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.fake.Control(comeettest.CreateCandidate, func(comeettest.Request) (comeettest.Fault, bool) {
+		if err := store.Delete(t.Context(), name); err != nil {
+			t.Error(err)
+		}
+		return comeettest.Drop(), true
+	})
+	w.run()
+	lost, kept := person(1), person(2)
+	lost.Candidate.Resume = &events.File{Name: "cv.pdf", Object: &events.Object{Name: name}}
+	w.publish("lost", lost)
+	if got := outcomeOf(w.outcome("lost")); got != string(events.ReasonInDoubt) {
+		t.Errorf("outcome %s, want in_doubt", got)
+	}
+	w.fake.Script(comeettest.CreateCandidate, comeettest.Drop())
+	kept.Candidate.Resume = &events.File{Name: "cv.pdf", Object: &events.Object{Name: w.store("", []byte("another résumé"))}}
+	w.publish("kept", kept)
+	if got := outcomeOf(w.outcome("kept")); got != "created" {
+		t.Errorf("outcome %s, want created", got)
+	}
+	w.check()
 }

@@ -41,8 +41,11 @@ func tellGate(log zerolog.Logger) func(comeet.GateState) {
 	}
 }
 
-// gates shows the gates' states as metrics, read when they are asked for.
-type gates struct{ clients *sync.Map }
+// gates shows the gates' states, and the troubles of the accounts served here, as metrics, read when they are asked for.
+type gates struct {
+	clients *sync.Map
+	served  *served
+}
 
 var (
 	breakerDesc = prometheus.NewDesc("comeet_connector_breaker_state", "1 for the breaker's present state.", []string{"account", "state"}, nil)
@@ -50,12 +53,13 @@ var (
 	slotsDesc   = prometheus.NewDesc("comeet_connector_budget_slots", "The request budget by use: slots used by submissions, polls and other, and free ones.", []string{"account", "use"}, nil)
 	deniedDesc  = prometheus.NewDesc("comeet_connector_capability_denied", "1 while Comeet denies the account this capability.", []string{"account", "capability"}, nil)
 	pausedDesc  = prometheus.NewDesc("comeet_connector_paused", "1 while an operator has paused the account.", []string{"account"}, nil)
+	troubleDesc = prometheus.NewDesc("comeet_connector_account_in_trouble", "1 while an account that this replica has to serve can't be served, or could not shortly before; the log says why.", []string{"account"}, nil)
 	waitingDesc = prometheus.NewDesc("comeet_connector_requests_waiting", "Requests that wait for the gate.", []string{"account", "priority"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (g gates) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{breakerDesc, outageDesc, slotsDesc, deniedDesc, pausedDesc, waitingDesc} {
+	for _, d := range []*prometheus.Desc{breakerDesc, outageDesc, slotsDesc, deniedDesc, pausedDesc, troubleDesc, waitingDesc} {
 		ch <- d
 	}
 }
@@ -70,6 +74,9 @@ func (g gates) Collect(ch chan<- prometheus.Metric) {
 			return 1
 		}
 		return 0
+	}
+	for name, trouble := range g.served.all() {
+		gauge(troubleDesc, flag(trouble != ""), name)
 	}
 	for key, client := range g.clients.Range {
 		name, s := key.(string), client.(*comeet.Client).Gate().State()

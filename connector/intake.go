@@ -10,6 +10,11 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 )
 
+// maxAckPending is what the bus is told of how many events may be out. It has to be more than the workers: an event that was put
+// back to come again, and those that a crashed replica held, count until they come, and must not keep the others waiting. It
+// needs no exact bound, since what is fetched is bounded by permits.
+func maxAckPending(workers int) int { return workers + 1000 }
+
 // take is the first step of the flow: a free worker, a permit to send one request, and only then one event. So nothing ages
 // in a queue of ours, and while Comeet is down or the budget is spent nothing is fetched at all.
 //
@@ -22,10 +27,12 @@ func (a *account) take(ctx context.Context) error {
 	})
 	defer hands.wait()
 	for {
+		a.progress.asking.Store(false)
 		permits, err := a.permits(ctx, workers)
 		if err != nil {
 			return nil
 		}
+		a.progress.asking.Store(true)
 		// Interrupted is asked for after the permits were given: what closes it from now on makes them void.
 		pull, cancel := context.WithCancel(ctx)
 		stop := closeOn(pull, cancel, a.gate.Interrupted(comeet.CanSubmit), a.room.shut())

@@ -49,3 +49,43 @@ func TestLostLedgerStopsTheConnector(t *testing.T) {
 	w.setUp()
 	w.run()
 }
+
+// An account that has to be built anew in the moment in which the ledger is lost is not served without it.
+func TestNoAccountIsServedWithoutTheLedger(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, err := connector.New(w.config(zerolog.New(w.logs)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(context.Background()) }()
+	<-c.Ready()
+	w.publish("e1", person(1))
+	w.outcome("e1")
+	// Just after the connector has looked at the stream, so that the account begins anew before the next look.
+	looks, err := w.nc.SubscribeSync("$JS.API.STREAM.INFO." + bus.DefaultNames.Events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := looks.NextMsg(30 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.Events); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.js.DeleteConsumer(t.Context(), bus.DefaultNames.Sourced, "comeet-default"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("ended without an error")
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("still running without a ledger")
+	}
+	if n := strings.Count(w.logs.String(), `"message":"serving the account"`); n != 1 {
+		t.Errorf("the account was served %d times, want once", n)
+	}
+}

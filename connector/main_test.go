@@ -24,6 +24,7 @@ import (
 const childEnv = "CONNECTOR_TEST_CHILD"
 
 func TestMain(m *testing.M) {
+	connector.SetWatchPause(time.Second)
 	if raw := os.Getenv(childEnv); raw != "" {
 		var c child
 		if err := json.Unmarshal([]byte(raw), &c); err != nil {

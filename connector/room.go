@@ -31,6 +31,8 @@ type room struct {
 	turn chan struct{}
 }
 
+var processBegan = time.Now()
+
 func newRoom(log zerolog.Logger) *room { return &room{log: log, turn: make(chan struct{})} }
 
 // wait blocks while the stream is nearly full.

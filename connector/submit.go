@@ -22,7 +22,7 @@ type submission struct {
 	work context.Context
 	// permit is the right to send one request; nil once it is used.
 	permit *comeet.Permit
-	// files are read before the claim, since reading takes long and may fail.
+	// files are read before the claim, since reading takes long and may fail; nil but while an attempt is made.
 	files *files
 	// shown is when Comeet showed the candidate to this worker; zero if it has not.
 	shown time.Time
@@ -165,19 +165,20 @@ func (s *submission) attempt(last ledger.Entry, settled *events.Claimed) (ledger
 			return s.refuse(last, no)
 		}
 	}
-	if s.files == nil {
-		var no *refusal
-		var err error
-		s.files, no, err = s.readFiles()
+	defer s.dropFiles()
+	for s.files == nil || !s.permit.Valid() {
+		// No memory is held while waiting for the gate: that may take long, and the memory is other accounts' too.
+		s.dropFiles()
+		if err := s.ensurePermit(); err != nil {
+			return last, false, err
+		}
+		no, err := s.readFiles()
 		if err != nil {
 			return last, false, err
 		}
 		if no != nil {
 			return s.refuse(last, no)
 		}
-	}
-	if err := s.ensurePermit(); err != nil {
-		return last, false, err
 	}
 	begun := time.Now()
 	entry, won, err := s.claim(last, to, settled)
@@ -257,6 +258,7 @@ func (s *submission) send(claim ledger.Entry, begun time.Time) (ledger.Entry, bo
 	candidate, answer, err := s.comeet.CreateCandidate(s.work, s.request(c),
 		comeet.WithPermit(permit), comeet.WithTraceparent(s.event.Traceparent()))
 	permit.Release()
+	s.dropFiles()
 	s.shown = time.Now()
 	if err == nil {
 		s.posts.verdict()

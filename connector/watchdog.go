@@ -14,31 +14,31 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet"
 )
 
-const (
-	// watchPause is the time between two looks at whether an account gets on.
-	watchPause = 10 * time.Second
-	// stallAfter is how long events may wait untouched although everything is open, before the account is built anew.
-	stallAfter = 30 * time.Second
-)
+// watchPause is the time between two looks at whether an account gets on. Only tests change it.
+var watchPause = 10 * time.Second
 
-// errStalled means that events wait, nothing forbids to take them, and still none comes.
-var errStalled = errors.New("events wait, a request could be sent, and yet the bus delivers none")
+// stalledLooks is how many looks in a row must see events wait untouched before the account is built anew. Time alone would also
+// blame the bus after this process was frozen.
+const stalledLooks = 3
 
-// progress is when something last came out of the bus for an account, as a time since the beginning of the process.
-type progress struct{ last atomic.Int64 }
+// errStalled means that events wait, the bus was asked for them, and still none comes.
+var errStalled = errors.New("events wait, the bus is asked for them, and yet it delivers none")
 
-var processBegan = time.Now()
-
-func (p *progress) note() { p.last.Store(int64(time.Since(processBegan))) }
-func (p *progress) idle() time.Duration {
-	return time.Since(processBegan) - time.Duration(p.last.Load())
+// progress is what the watchdog has to know of an account's intake.
+type progress struct {
+	deliveries atomic.Int64
+	// asking is true while the bus is asked for events. It is not while all workers are busy or the gate gives no permit, and only
+	// the gate knows when it will: a budget with free slots may still owe them to the polls.
+	asking atomic.Bool
 }
+
+func (p *progress) note() { p.deliveries.Add(1) }
 
 // watch ends the account's term when it has stalled: a subscription that was lost without a word, a leader that forgot us. The
 // supervisor builds it anew.
 func (a *account) watch(ctx context.Context) error {
-	a.progress.note()
-	for rest(ctx, watchPause) {
+	var before int64
+	for looks := 0; rest(ctx, watchPause); {
 		st, err := a.consumer.State(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -48,71 +48,96 @@ func (a *account) watch(ctx context.Context) error {
 		}
 		a.metrics.waiting.Set(float64(st.Pending))
 		a.metrics.held.Set(float64(st.AckPending))
-		if st.Pending == 0 || st.AckPending >= a.cfg.Workers || !a.mayFetch() {
-			a.progress.note()
+		looks++
+		delivered := a.progress.deliveries.Load()
+		if delivered != before || st.Pending == 0 || st.AckPending >= maxAckPending(a.cfg.Workers) || !a.progress.asking.Load() {
+			before, looks = delivered, 0
 		}
-		if a.progress.idle() > stallAfter {
+		if looks == stalledLooks {
 			return errStalled
 		}
 	}
 	return nil
 }
 
-// mayFetch reports whether nothing on Comeet's side or ours keeps events waiting.
-func (a *account) mayFetch() bool {
-	s := a.gate.State()
-	free := s.Budget.Limit.Requests == 0 || s.Budget.Free > 0 || s.Held > 0
-	return s.Breaker == comeet.BreakerClosed && !s.Paused && !a.gate.Denied(comeet.CanSubmit) && s.Budget.Hold == 0 && free && !a.room.isFull()
-}
-
 // blocked says why none of the accounts served here can make progress; nil if one can, or if none is served here. One
 // account's trouble is its own: the metrics tell it.
 func (c *Connector) blocked() error {
 	var why []error
-	for key, client := range c.clients.Range {
-		s := client.(*comeet.Client).Gate().State()
-		switch {
-		case s.Paused:
-			why = append(why, fmt.Errorf("account %s: paused by an operator: %s", key, s.PauseReason))
-		case s.Breaker == comeet.BreakerOpen:
-			why = append(why, fmt.Errorf("account %s: Comeet is not usable for %s; it is probed, and goes on by itself", key, s.Outage.Truncate(time.Second)))
-		case client.(*comeet.Client).Gate().Denied(comeet.CanSubmit):
-			why = append(why, fmt.Errorf("account %s: Comeet denies to create candidates; check the API key, the secret and the integration's permissions", key))
-		default:
+	for name, trouble := range c.served.all() {
+		if trouble == "" {
+			trouble = c.closed(name)
+		}
+		if trouble == "" {
 			return nil
 		}
+		why = append(why, fmt.Errorf("account %s: %s", name, trouble))
 	}
+	slices.SortFunc(why, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(why...)
 }
 
-// troubles is what keeps each account of this replica from being served, by name.
-type troubles struct {
-	mu    sync.Mutex // guards known
-	known map[string]string
+// closed says in words why an account's gate lets nothing pass; empty if it does, or is being made.
+func (c *Connector) closed(account string) string {
+	client, ok := c.clients.Load(account)
+	if !ok {
+		return ""
+	}
+	gate := client.(*comeet.Client).Gate()
+	s := gate.State()
+	switch {
+	case s.Paused:
+		return "paused by an operator: " + s.PauseReason
+	case s.Breaker == comeet.BreakerOpen:
+		return fmt.Sprintf("Comeet is not usable for %s; it is probed, and goes on by itself", s.Outage.Truncate(time.Second))
+	case gate.Denied(comeet.CanSubmit):
+		return "Comeet denies to create candidates; check the API key, the secret and the integration's permissions"
+	}
+	return ""
 }
 
-func (t *troubles) set(account string, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.known == nil {
-		t.known = map[string]string{}
+// served are the accounts that this replica has to serve and what keeps each from being served.
+type served struct {
+	mu sync.Mutex // guards troubles
+	// troubles has an entry for each account of ours, empty for none.
+	troubles map[string]string
+}
+
+// hold notes that an account is ours.
+func (s *served) hold(account string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.troubles == nil {
+		s.troubles = map[string]string{}
 	}
-	if err == nil {
-		delete(t.known, account)
-	} else {
-		t.known[account] = err.Error()
+	s.troubles[account] += ""
+}
+
+// fail notes the trouble of an account of ours.
+func (s *served) fail(account string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.troubles[account] = err.Error()
+}
+
+// mend notes that an account of ours has no trouble any more.
+func (s *served) mend(account string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ours := s.troubles[account]; ours {
+		s.troubles[account] = ""
 	}
 }
 
-func (t *troubles) err() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.known) == 0 {
-		return nil
-	}
-	var lines []string
-	for _, name := range slices.Sorted(maps.Keys(t.known)) {
-		lines = append(lines, fmt.Sprintf("account %s: %s", name, t.known[name]))
-	}
-	return errors.New(strings.Join(lines, "\n"))
+// leave notes that an account is not ours any more.
+func (s *served) leave(account string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.troubles, account)
+}
+
+func (s *served) all() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.troubles)
 }

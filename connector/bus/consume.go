@@ -17,7 +17,7 @@ type ConsumerSpec struct {
 	Subjects []string
 	// AckWait is how long a delivered message may stay without a sign of life before it is delivered again.
 	AckWait time.Duration
-	// MaxAckPending bounds the messages that are delivered and not yet acknowledged.
+	// MaxAckPending bounds the messages that are delivered and not yet acknowledged, those given back with a delay included.
 	MaxAckPending int
 	// Replicas of the consumer's state; 0 means as many as the stream.
 	Replicas int
