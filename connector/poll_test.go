@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
@@ -498,8 +499,8 @@ func TestLatePageIsNotPublishedOverANewerState(t *testing.T) {
 	w.check()
 }
 
-// A poller that was frozen publishes a state which has passed, and which nobody else found worth an event. It looks once
-// more, since its run may come to nothing and the others' cursor is far ahead.
+// A poller that was frozen holds a state which has passed, and which nobody else found worth an event. It looks anew before
+// it publishes anything.
 func TestFrozenPollerPublishesWhatIsTrueNow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -525,10 +526,71 @@ func TestFrozenPollerPublishesWhatIsTrueNow(t *testing.T) {
 	w.polled()
 	w.eventuallyTrue(uid)
 	w.inOrder(uid)
-	if n := len(w.read().statuses("default")[uid]); n != 3 {
-		t.Errorf("%d status events, want the first, what the held page showed, and what is true", n)
+	if n := len(w.read().statuses("default")[uid]); n != 1 {
+		t.Errorf("%d status events, want the first alone: what the held page showed has passed", n)
 	}
 	w.check()
+}
+
+// A poller loses the bus, or stands still, between its look and its write. Another replica takes over, finds the candidate as it
+// was before and moves the cursor on. When the first one is back the account is no longer its own: it must not publish what it
+// saw, and it has no time left to look once more.
+func TestStatusIsNotPublishedLate(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]comeet.Limit{"with a budget": {Requests: 1000, Window: 2 * time.Second}, "without a budget": {}} {
+		for how, strike := range map[string]struct {
+			stop, release func(*process, *proxy)
+		}{
+			"cut off": {func(*process, *proxy) {}, func(_ *process, p *proxy) { p.release() }},
+			"frozen":  {func(c *process, _ *proxy) { c.freeze() }, func(c *process, p *proxy) { p.release(); c.thaw() }},
+		} {
+			t.Run(how+", "+name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				p := newProxy(t, w.NATSURL)
+				conf := func(c *child) {
+					c.RateLimit, c.MemberTTL = limit, time.Second
+					c.PollInterval, c.PollOverlap = 50*time.Millisecond, 200*time.Millisecond
+				}
+				first := w.spawn(conf, func(c *child) { c.NATSURL, c.Replica = p.url(), "first" })
+				uid := w.follow(1)[0]
+				w.eventually("Comeet's clock to move on, so that what is seen now is surely newer", func() bool { return time.Since(w.last(uid).SeenAt) > 2*time.Second })
+				r := w.fake.Recruiter("default")
+				sprung := p.set("candidate.status.changed.", false)
+				if err := r.SetProspectStatus(uid, "Contacted"); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case <-sprung:
+				case <-time.After(30 * time.Second):
+					t.Fatal("the change was not published")
+				}
+				strike.stop(first, p)
+				if err := r.SetProspectStatus(uid, ""); err != nil {
+					t.Fatal(err)
+				}
+				back := time.Now()
+				second := w.spawn(conf, func(c *child) { c.Replica = "second" })
+				w.eventually("the second replica's cursor to leave the change behind", func() bool {
+					return w.cursors().pollStarted("poll.default").After(back.Add(3 * time.Second))
+				})
+				joined := strings.Count(first.logs.String(), "connected to the bus")
+				strike.release(first, p)
+				w.eventually("the first replica to be back", func() bool { return strings.Count(first.logs.String(), "connected to the bus") > joined })
+				w.polled()
+				first.stop()
+				w.polled()
+				if n := len(w.read().statuses("default")[uid]); n != 1 {
+					t.Errorf("%d status events, want the first alone: the change was over before it could be told", n)
+				}
+				if d := difference(w.last(uid).State, w.truth("default", uid)); d != "" {
+					t.Errorf("the feed does not end in the truth: %s", d)
+				}
+				second.stop()
+				w.check()
+			})
+		}
+	}
 }
 
 // Whoever dies between publishing and moving the cursor leaves a span that is read again, and found unchanged.

@@ -43,6 +43,16 @@ func (b bucket) put(key, value string) {
 	}
 }
 
+// pollStarted is when the last complete poll began, by Comeet's clock.
+func (b bucket) pollStarted(key string) time.Time {
+	b.Helper()
+	e, err := b.kv.Get(context.Background(), key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return startedOf(e.Value())
+}
+
 // Each thing that a recruiter may do, and what the feed says of it.
 func TestStatusEventSaysWhatChanged(t *testing.T) {
 	t.Parallel()
