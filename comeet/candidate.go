@@ -246,13 +246,14 @@ func (c *Client) CreateCandidate(ctx context.Context, n *NewCandidate, opts ...C
 
 // RetrieveCandidate returns one candidate; with [ByRealID] uid is the number of the web app.
 //
-// Errors: NotFound; Merged (the surviving uid is not told); Unavailable, Denied, Throttled, Canceled; Invalid with Status 0
-// for a uid that is no path segment.
+// Errors: NotFound; Hidden (this account may not read this candidate); Merged (the surviving uid is not told); Unavailable,
+// Denied, Throttled, Canceled; Invalid with Status 0 for a uid that is no path segment. None of them denies the capability:
+// what one candidate's address says need not be true of others.
 //
 // Comeet API: GET /candidates/{uid}, https://developers.comeet.com/reference/retrieve-a-candidate
 func (c *Client) RetrieveCandidate(ctx context.Context, uid string, opts ...CallOption) (*Candidate, *Response, error) {
 	rq := c.retrieve("retrieve candidate", CanPoll, "/candidates/", uid)
-	rq.identifiable = true
+	rq.look = true
 	var read wireCandidate
 	rq.decode = read.decode
 	resp, err := c.do(ctx, rq, opts)

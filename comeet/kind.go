@@ -16,6 +16,9 @@ const (
 	NoPosition
 	// NotFound: Comeet does not know the object that was read.
 	NotFound
+	// Hidden: Comeet does not let this account read this one candidate. It says nothing about other candidates, nor about the
+	// account's permissions.
+	Hidden
 	// Denied: the credentials are refused, or a permission is missing. An operator has to act.
 	Denied
 	// Throttled: the request budget is spent. Nothing was done; wait.
@@ -37,6 +40,7 @@ var kindNames = [lastKind + 1]string{
 	Invalid:     "invalid",
 	NoPosition:  "no_position",
 	NotFound:    "not_found",
+	Hidden:      "hidden",
 	Denied:      "denied",
 	Throttled:   "throttled",
 	Existing:    "existing",

@@ -96,8 +96,11 @@ func (a *account) pollOnce(ctx context.Context) error {
 // isOfOneCandidate reports whether a look at a candidate failed in a way that may be that candidate's own. The run is not
 // complete then, but the others' changes do not wait for it.
 func isOfOneCandidate(err error) bool {
-	kind := comeet.KindOf(err)
-	return kind == comeet.Unavailable || kind == comeet.Invalid
+	switch comeet.KindOf(err) {
+	case comeet.Unavailable, comeet.Invalid, comeet.NoPosition, comeet.Denied:
+		return true
+	}
+	return false
 }
 
 // pageSize is what is asked for per page; Comeet may give less. maxPages only ends a listing that never would.

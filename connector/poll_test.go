@@ -298,6 +298,7 @@ func TestFeedFollowsComeet(t *testing.T) {
 		{name: "POST answers in full", sw: switches{FullCreateBody: true}},
 		{name: "current steps of rejected ones stay", sw: switches{KeepCurrentSteps: true}},
 		{name: "lists are late", sw: switches{VisibleInListAfter: 3500 * time.Millisecond}},
+		{name: "hidden are forbidden", sw: switches{HiddenGetStatus: 403}, with: sweeps},
 		{name: "two pollers", with: polls},
 	}
 	for i, tt := range tests {
@@ -711,42 +712,80 @@ func TestDeniedPollCatchesUp(t *testing.T) {
 	w.check()
 }
 
+// refuse answers each look at a candidate with a fault, until it is allowed again.
+func (w *world) refuse(uid string, f comeettest.Fault) (allow func()) {
+	var mu sync.Mutex
+	refused := true
+	var arm func()
+	arm = func() {
+		w.fake.Control(comeettest.RetrieveCandidate, func(q comeettest.Request) (comeettest.Fault, bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			if !refused || !strings.HasSuffix(q.Path, "/"+uid) {
+				return comeettest.Fault{}, false
+			}
+			arm()
+			return f, true
+		})
+	}
+	arm()
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		refused = false
+	}
+}
+
 // One candidate that Comeet cannot show holds up nobody else, and is told when Comeet can.
 func TestUnreadableCandidateHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]comeettest.Fault{
+		"an error page": comeettest.HTMLPage(500), "not authorised": comeettest.APIError(401, "unauthorized"), "no uid": comeettest.Answer(200, "{}"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.run(quick)
+			uids := w.follow(4)
+			r := w.fake.Recruiter("default")
+			allow := w.refuse(uids[0], f)
+			for _, uid := range uids {
+				if err := r.Delete(uid); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, uid := range uids[1:] {
+				w.eventuallyTrue(uid)
+			}
+			if st := w.last(uids[0]); st.Deleted {
+				t.Error("a candidate counts as deleted before it was looked at: it may have been merged")
+			}
+			allow()
+			w.eventuallyTrue(uids[0])
+			w.check()
+		})
+	}
+}
+
+// A candidate that this integration may not see any more, told by 403, is no verdict on the permission to read. If a list calls it
+// deleted, it is.
+func TestForbiddenCandidateHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run(quick)
 	uids := w.follow(4)
 	r := w.fake.Recruiter("default")
-	sick := true
-	var mu sync.Mutex
-	var refuse func()
-	refuse = func() {
-		w.fake.Control(comeettest.RetrieveCandidate, func(q comeettest.Request) (comeettest.Fault, bool) {
-			mu.Lock()
-			defer mu.Unlock()
-			if !sick || !strings.HasSuffix(q.Path, uids[0]) {
-				return comeettest.Fault{}, false
-			}
-			refuse()
-			return comeettest.HTMLPage(500), true
-		})
-	}
-	refuse()
+	w.refuse(uids[0], comeettest.APIError(403, "no_permission"))
 	for _, uid := range uids {
 		if err := r.Delete(uid); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, uid := range uids[1:] {
+	for _, uid := range uids {
 		w.eventuallyTrue(uid)
 	}
-	if st := w.last(uids[0]); st.Deleted {
-		t.Error("a candidate counts as deleted before it was looked at: it may have been merged")
+	if strings.Contains(w.logs.String(), "Comeet denies") {
+		t.Error("one candidate's address has denied reading")
 	}
-	mu.Lock()
-	sick = false
-	mu.Unlock()
-	w.eventuallyTrue(uids[0])
 	w.check()
 }

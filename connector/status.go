@@ -260,7 +260,7 @@ func (a *account) look(ctx context.Context, uid string, p comeet.Priority) (s si
 		return a.sightingOf(uid, c, answer), true, nil
 	case kind == comeet.Merged:
 		return a.sightingOf(uid, nil, answer), true, nil
-	case kind == comeet.NotFound:
+	case kind == comeet.NotFound, kind == comeet.Hidden:
 		return a.sightingOf(uid, nil, answer), false, nil
 	}
 	return sighting{}, false, fmt.Errorf("read candidate_uid %s: %w", uid, err)

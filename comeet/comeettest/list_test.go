@@ -136,6 +136,21 @@ func TestDeletedCandidates(t *testing.T) {
 	assertNoViolations(t, s)
 }
 
+func TestHiddenCandidateIsNotFoundOrForbidden(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	c := inMemory(t, s)
+	uid := c.created(noor())
+	must(t, s.Recruiter(comeettest.DefaultAccount).Hide(uid))
+	for sw, want := range map[int]string{0: `"error":"not_found"`, 404: `"error":"not_found"`, 403: `"error":"no_permission"`} {
+		s.Switch(func(s *comeettest.Switches) { s.HiddenGetStatus = sw })
+		if a := c.get("/candidates/" + uid); !strings.Contains(a.raw, want) {
+			t.Errorf("switch %d: %d %s", sw, a.status, a.raw)
+		}
+	}
+	assertNoViolations(t, s)
+}
+
 func TestMergedAway(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

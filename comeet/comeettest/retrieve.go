@@ -11,7 +11,8 @@ import (
 //
 // Imitated: the full candidate; IDENTIFIER_TYPE: REAL_ID makes the path the numeric id [D: retrieve-a-candidate], without it
 // a numeric id is 404 [O: riverside]; 401 duplicate_candidate without the survivor for a merged-away one [D:
-// error-responses]; 404 not_found [D]. A deleted one, and a new one within its delay: UNKNOWN, Switches.
+// error-responses]; 404 not_found [D]. A deleted one, one that the app may not see, and a new one within its delay: UNKNOWN,
+// Switches.
 // Not imitated: include, whose names are UNKNOWN; it is accepted and ignored.
 func (c *call) retrieveCandidate() reply {
 	if bad := c.permit(ReadOwnCandidates, ReadOtherCandidates); bad != nil {
@@ -23,6 +24,10 @@ func (c *call) retrieveCandidate() reply {
 	if c.in.header.Get("Identifier_type") == "REAL_ID" {
 		id, _ := strconv.ParseInt(c.uid, 10, 64)
 		can = a.byRealID[id]
+	}
+	if can != nil && !a.visible(can.cur) && c.sw.HiddenGetStatus == http.StatusForbidden {
+		a.mu.RUnlock()
+		return noPermission()
 	}
 	if can == nil || !a.visible(can.cur) || time.Since(can.born) < c.sw.VisibleInGetAfter {
 		a.mu.RUnlock()
