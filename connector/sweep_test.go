@@ -117,6 +117,42 @@ func TestSweepLooksOnlyAtWhomNoPageShows(t *testing.T) {
 	w.check()
 }
 
+// One candidate that Comeet cannot show does not keep a pass from its end: the others behind it are read, and it is counted.
+func TestSweepPassesOverWhomComeetCannotShow(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]comeettest.Fault{
+		"an error page": comeettest.HTMLPage(500), "gone": comeettest.HTMLPage(410), "no page": comeettest.HTMLPage(404), "no uid": comeettest.Answer(200, "{}"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			c := w.run(quick, sweeping, func(c *connector.Config) { c.AdminAddr = "127.0.0.1:0" })
+			uids := w.follow(4)
+			r := w.fake.Recruiter("default")
+			allow := w.refuse(uids[0], f)
+			if err := r.Hide(uids[0]); err != nil {
+				t.Fatal(err)
+			}
+			w.eventually("a pass that counts it", func() bool {
+				return strings.Contains(metrics(t, c), `comeet_connector_sweep_unread_candidates{account="default"} 1`)
+			})
+			// No list tells of this merge.
+			if err := r.Merge(uids[2], uids[1]); err != nil {
+				t.Fatal(err)
+			}
+			w.eventuallyTrue(uids[2])
+			allow()
+			w.eventually("a pass that reads it", func() bool {
+				return strings.Contains(metrics(t, c), `comeet_connector_sweep_unread_candidates{account="default"} 0`)
+			})
+			if !strings.Contains(w.logs.String(), "the sweep could not read some followed candidates") {
+				t.Error("no log tells of it")
+			}
+			w.check()
+		})
+	}
+}
+
 // A pass that fails begins anew; what a crash leaves is when the last complete one began.
 func TestSweepBeginsAnewAfterFailureAndCrash(t *testing.T) {
 	t.Parallel()
