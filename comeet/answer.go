@@ -151,6 +151,10 @@ var answers = []Answer{
 	{Kind: Denied, rule: rule{from: 403, to: 403, form: apiError}, Event: "waits, the capability pauses", Breaker: "neither", Claim: "released"},
 	{Kind: NoPosition, rule: rule{from: 404, to: 404, form: apiError, codes: []string{"position_not_found"}}, Event: "matched once more with a fresh catalogue, then failed", Breaker: "neither", Claim: "released"},
 	{Kind: NotFound, rule: rule{request: read, from: 404, to: 404, form: apiError, codes: []string{"not_found", "candidate_not_found"}}, Event: "-", Breaker: "neither", Claim: "-"},
+	// It is gone, or a gateway is confused. That says nothing of Comeet's health: of many deleted candidates in a row each may
+	// be answered so.
+	{Kind: Gone, rule: rule{request: look, from: 404, to: 404}, Event: "-", Breaker: "neither", Claim: "-"},
+	{Kind: Gone, rule: rule{request: look, from: 410, to: 410}, Event: "-", Breaker: "neither", Claim: "-"},
 	// Not documented, but with the API's code they are about this request's size, type or content.
 	{Kind: Invalid, rule: rule{from: 413, to: 413, form: apiError}, Event: "failed", Breaker: "neither", Claim: "-"},
 	{Kind: Invalid, rule: rule{from: 415, to: 415, form: apiError}, Event: "failed", Breaker: "neither", Claim: "-"},

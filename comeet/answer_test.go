@@ -68,6 +68,9 @@ func expected(call string, status int, name string) comeet.Kind {
 		}
 		return lost
 	}
+	if call == "look" && (status == 410 || status == 404 && code != "position_not_found" && code != "not_found" && code != "candidate_not_found") {
+		return comeet.Gone
+	}
 	if !api {
 		if status == 401 && !post {
 			return comeet.Denied
@@ -258,7 +261,7 @@ func TestAnswersIsTheWholeTable(t *testing.T) {
 
 func TestKindNamesAreStable(t *testing.T) {
 	t.Parallel()
-	want := []string{"unavailable", "in_doubt", "invalid", "no_position", "not_found", "hidden", "denied", "throttled", "existing", "merged", "canceled"}
+	want := []string{"unavailable", "in_doubt", "invalid", "no_position", "not_found", "gone", "hidden", "denied", "throttled", "existing", "merged", "canceled"}
 	kinds := comeet.Kinds()
 	if len(kinds) != len(want) {
 		t.Fatalf("%v", kinds)
@@ -277,7 +280,7 @@ func TestSentinelsMatchByKind(t *testing.T) {
 	t.Parallel()
 	sentinels := []error{
 		comeet.ErrUnavailable, comeet.ErrInDoubt, comeet.ErrInvalid, comeet.ErrNoPosition, comeet.ErrNotFound,
-		comeet.ErrHidden, comeet.ErrDenied, comeet.ErrThrottled, comeet.ErrExisting, comeet.ErrMerged, comeet.ErrCanceled,
+		comeet.ErrGone, comeet.ErrHidden, comeet.ErrDenied, comeet.ErrThrottled, comeet.ErrExisting, comeet.ErrMerged, comeet.ErrCanceled,
 	}
 	for _, k := range comeet.Kinds() {
 		err := fmt.Errorf("wrapped: %w", &comeet.Error{Op: "create candidate", Kind: k, Status: 400, Code: "x"})

@@ -246,7 +246,7 @@ func (c *Client) CreateCandidate(ctx context.Context, n *NewCandidate, opts ...C
 
 // RetrieveCandidate returns one candidate; with [ByRealID] uid is the number of the web app.
 //
-// Errors: NotFound; Hidden (this account may not read this candidate); Merged (the surviving uid is not told); Unavailable,
+// Errors: NotFound; Gone (nothing is there, perhaps only for now); Hidden (this account may not read this candidate); Merged (the surviving uid is not told); Unavailable,
 // Denied, Throttled, Canceled; Invalid with Status 0 for a uid that is no path segment. None of them denies the capability:
 // what one candidate's address says need not be true of others.
 //

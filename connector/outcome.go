@@ -91,7 +91,7 @@ func (s *submission) read(uid string) (*comeet.Candidate, time.Time, error) {
 				return nil, time.Time{}, err
 			}
 			return c, answer.Date, nil
-		case comeet.Unavailable, comeet.Throttled:
+		case comeet.Unavailable, comeet.Throttled, comeet.Gone:
 			if rest(s.intake, s.cfg.SettleDelay/4+10*time.Millisecond) {
 				continue
 			}

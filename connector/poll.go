@@ -18,6 +18,8 @@ type cursor struct {
 	// Since is from when on the next run has to look: Started, or the start of the run before it if the last one read several
 	// pages. Rows that move while pages are read may be skipped, so what took several pages is read twice.
 	Since time.Time `json:"since"`
+	// Pending are candidates that could not be read.
+	Pending []pending `json:"pending,omitempty"`
 	// Source is our own, see ownSource.
 	Source *events.CandidateSource `json:"source,omitempty"`
 }
@@ -63,11 +65,14 @@ func (a *account) pollOnce(ctx context.Context) error {
 			return err
 		}
 	}
+	left, err := a.lookAtPending(ctx, last.Pending)
+	if err != nil {
+		return err
+	}
 	next := cursor{}
 	pages := comeet.ReadPages(maxPages, func(ctx context.Context, page string) ([]comeet.Candidate, *comeet.Response, error) {
 		return a.comeet.ListCandidates(ctx, comeet.CandidateQuery{TimeHiringProcessUpdatedAfter: after, Limit: pageSize, Page: page})
 	})
-	var failed error
 	for n := 1; pages.Next(ctx); n++ {
 		if next.Started.IsZero() {
 			next.Started = askedAt(pages.Response())
@@ -77,30 +82,23 @@ func (a *account) pollOnce(ctx context.Context) error {
 			next.Since = last.Started
 		}
 		for i, rows := 0, pages.Items(); i < len(rows); i++ {
-			err := a.observe(ctx, a.sightingOf(rows[i].UID, &rows[i], pages.Response()))
-			if failed = errors.Join(failed, err); err != nil && !isOfOneCandidate(err) {
-				return failed
+			if err := a.observeOrLeave(ctx, a.sightingOf(rows[i].UID, &rows[i], pages.Response()), &left); err != nil {
+				return err
 			}
 		}
 	}
-	if err := errors.Join(failed, pages.Err()); err != nil {
+	if err := pages.Err(); err != nil {
 		return err
 	}
-	if err := a.pollDeleted(ctx, after); err != nil {
+	if err := a.pollDeleted(ctx, after, &left); err != nil {
 		return err
 	}
-	next.Source = a.ours.source(nil)
+	if left.overflow != nil {
+		return left.overflow
+	}
+	a.metrics.pollUnread.Set(float64(len(left.list)))
+	next.Pending, next.Source = left.list, a.ours.source(nil)
 	return a.keep(ctx, "poll", next)
-}
-
-// isOfOneCandidate reports whether a look at a candidate failed in a way that may be that candidate's own. The run is not
-// complete then, but the others' changes do not wait for it.
-func isOfOneCandidate(err error) bool {
-	switch comeet.KindOf(err) {
-	case comeet.Unavailable, comeet.Invalid, comeet.NoPosition, comeet.Denied:
-		return true
-	}
-	return false
 }
 
 // pageSize is what is asked for per page; Comeet may give less. maxPages only ends a listing that never would.
@@ -110,20 +108,19 @@ const (
 )
 
 // pollDeleted reads which candidates were deleted.
-func (a *account) pollDeleted(ctx context.Context, after time.Time) error {
+func (a *account) pollDeleted(ctx context.Context, after time.Time, left *leftovers) error {
 	pages := comeet.ReadPages(maxPages, func(ctx context.Context, page string) ([]string, *comeet.Response, error) {
 		return a.comeet.ListDeletedCandidates(ctx, after, time.Time{}, page)
 	})
-	var failed error
 	for pages.Next(ctx) {
 		for _, uid := range pages.Items() {
-			err := a.observe(ctx, a.sightingOf(uid, &comeet.Candidate{UID: uid, Deleted: true}, pages.Response()))
-			if failed = errors.Join(failed, err); err != nil && !isOfOneCandidate(err) {
-				return failed
+			s := a.sightingOf(uid, &comeet.Candidate{UID: uid, Deleted: true}, pages.Response())
+			if err := a.observeOrLeave(ctx, s, left); err != nil {
+				return err
 			}
 		}
 	}
-	return errors.Join(failed, pages.Err())
+	return pages.Err()
 }
 
 // followed covers the status events of all candidates of the account.

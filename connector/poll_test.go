@@ -289,6 +289,8 @@ func TestFeedFollowsComeet(t *testing.T) {
 		{name: "stubs in every list", sw: switches{Stubs: comeettest.StubsAlways}},
 		{name: "no stubs", sw: switches{Stubs: comeettest.StubsNever}},
 		{name: "deleted are not found", sw: switches{DeletedGetNotFound: true}},
+		{name: "deleted have no page", sw: switches{DeletedGetPage: 404}},
+		{name: "deleted are gone", sw: switches{DeletedGetPage: 410}},
 		{name: "deletions in an envelope", sw: switches{Stubs: comeettest.StubsNever, DeletedEnvelope: true}},
 		{name: "merged are listed", sw: switches{MergedListed: true}, with: sweeps | noMerges},
 		{name: "merged are stubs", sw: switches{MergedStubbed: true}},
@@ -736,7 +738,8 @@ func (w *world) refuse(uid string, f comeettest.Fault) (allow func()) {
 	}
 }
 
-// One candidate that Comeet cannot show holds up nobody else, and is told when Comeet can.
+// One candidate that Comeet cannot show holds up neither the others nor the cursor, and is told when Comeet can, however far
+// the cursor has moved by then.
 func TestUnreadableCandidateHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]comeettest.Fault{
@@ -745,7 +748,10 @@ func TestUnreadableCandidateHoldsUpNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.run(quick)
+			conf := func(c *connector.Config) {
+				c.PollInterval, c.PollOverlap, c.AdminAddr = 50*time.Millisecond, 100*time.Millisecond, "127.0.0.1:0"
+			}
+			first := w.run(conf)
 			uids := w.follow(4)
 			r := w.fake.Recruiter("default")
 			allow := w.refuse(uids[0], f)
@@ -754,17 +760,63 @@ func TestUnreadableCandidateHoldsUpNobody(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			at := w.truth("default", uids[0]).TimeHiringProcessUpdated
 			for _, uid := range uids[1:] {
 				w.eventuallyTrue(uid)
 			}
+			w.eventually("the cursor to leave the deletion behind", func() bool {
+				return w.cursors().pollStarted("poll.default").After(at.Add(3 * time.Second))
+			})
+			if shown := metrics(t, first); !strings.Contains(shown, `comeet_connector_poll_unread_candidates{account="default"} 1`) {
+				t.Errorf("the unread candidate is not counted")
+			}
+			first.stop(w)
 			if st := w.last(uids[0]); st.Deleted {
 				t.Error("a candidate counts as deleted before it was looked at: it may have been merged")
 			}
 			allow()
+			second := w.run(conf)
 			w.eventuallyTrue(uids[0])
+			w.eventually("nobody to be left", func() bool {
+				return strings.Contains(metrics(t, second), `comeet_connector_poll_unread_candidates{account="default"} 0`)
+			})
 			w.check()
 		})
 	}
+}
+
+// What a list calls deleted, and at whose address Comeet has nothing, is deleted, but not at once: a gateway may say so for a
+// while. Many of them are no sign of a sick Comeet.
+func TestDeletedWithoutAPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{DeletedGetPage: 410, MergedInDeleted: true})))
+	w.run(quick, func(c *connector.Config) { c.PollOverlap = time.Second })
+	uids := w.follow(12)
+	r := w.fake.Recruiter("default")
+	allow := w.refuse(uids[11], comeettest.HTMLPage(404))
+	if err := r.Merge(uids[11], uids[10]); err != nil {
+		t.Fatal(err)
+	}
+	for _, uid := range uids[:10] {
+		if err := r.Delete(uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.pollsEnd(5)
+	for _, uid := range uids {
+		if st := w.last(uid); st.Deleted || st.Merged {
+			t.Errorf("candidate %s is told to be gone after few polls", uid)
+		}
+	}
+	allow()
+	for _, uid := range append(uids[:10:10], uids[11]) {
+		w.eventuallyTrue(uid)
+		w.inOrder(uid)
+	}
+	if strings.Contains(w.logs.String(), "breaker open") {
+		t.Error("the breaker has opened")
+	}
+	w.check()
 }
 
 // A candidate that this integration may not see any more, told by 403, is no verdict on the permission to read. If a list calls it

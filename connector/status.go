@@ -132,6 +132,8 @@ type sighting struct {
 	// after is the last entry that was known before Comeet was asked, so that the look is surely newer; 0 if the look may be
 	// older than what is published by now.
 	after uint64
+	// runs is how many complete polls could not read the candidate.
+	runs int
 }
 
 func (a *account) sightingOf(uid string, c *comeet.Candidate, r *comeet.Response) sighting {
@@ -242,13 +244,15 @@ func (a *account) isLate(s sighting) bool {
 }
 
 // lookAfter reads a candidate anew after its memory was read. shown is false if Comeet hides it, which changes nothing, unless
-// a list has called it deleted: a deleted candidate may be answered with "not found".
+// a list has called it deleted: a deleted candidate may be answered with "not found", or with a page that says nothing, which
+// counts only when it has done so for long.
 func (a *account) lookAfter(ctx context.Context, s sighting, memory uint64) (again sighting, shown bool, err error) {
 	again, shown, err = a.look(ctx, s.uid, comeet.Poll)
-	if err == nil && !shown && s.candidate != nil && s.candidate.Deleted {
-		again.candidate, shown = s.candidate, true
+	called := s.candidate != nil && s.candidate.Deleted
+	if called && (err == nil && !shown || comeet.KindOf(err) == comeet.Gone && s.runs >= goneAfter) {
+		again.candidate, shown, err = s.candidate, true, nil
 	}
-	again.after = memory
+	again.after, again.runs = memory, s.runs
 	return again, shown, err
 }
 
@@ -263,7 +267,10 @@ func (a *account) look(ctx context.Context, uid string, p comeet.Priority) (s si
 	case kind == comeet.NotFound, kind == comeet.Hidden:
 		return a.sightingOf(uid, nil, answer), false, nil
 	}
-	return sighting{}, false, fmt.Errorf("read candidate_uid %s: %w", uid, err)
+	if answer != nil {
+		s = a.sightingOf(uid, nil, answer)
+	}
+	return s, false, fmt.Errorf("read candidate_uid %s: %w", uid, err)
 }
 
 // ownSource is what this integration is to Comeet as a candidate's source. Nothing tells it but the candidates themselves: the

@@ -127,6 +127,10 @@ func TestDeletedCandidates(t *testing.T) {
 	if a := c.get("/candidates/" + uids[0]); a.status != 404 {
 		t.Errorf("read: %d %s", a.status, a.raw)
 	}
+	s.Switch(func(sw *comeettest.Switches) { sw.DeletedGetPage = 410 })
+	if a := c.get("/candidates/" + uids[0]); a.status != 410 || !strings.HasPrefix(a.raw, "<!DOCTYPE html>") {
+		t.Errorf("read: %d %s", a.status, a.raw)
+	}
 	if a := c.get("/deleted-candidates"); a.raw != `{"candidates":["`+uids[0]+`"],"next_page":null}` {
 		t.Errorf("deleted-candidates: %s", a.raw)
 	}

@@ -40,6 +40,8 @@ func (c *call) retrieveCandidate() reply {
 	switch {
 	case r.v.mergedInto != "":
 		return apiError(http.StatusUnauthorized, "duplicate_candidate", "Candidate is a duplicate")
+	case r.v.deleted && c.sw.DeletedGetPage != 0:
+		return htmlPage(c.sw.DeletedGetPage, http.StatusText(c.sw.DeletedGetPage))
 	case r.v.deleted && c.sw.DeletedGetNotFound:
 		return notFound("Candidate " + c.uid)
 	}
