@@ -170,6 +170,12 @@ func (a *account) observe(ctx context.Context, s sighting) error {
 		if known == nil || known.Merged {
 			return nil
 		}
+		if s.candidate != nil && isDigits(s.uid) && s.candidate.UID != s.uid {
+			if err := a.followAs(ctx, s, known, last.Event.Extensions); err != nil {
+				return err
+			}
+			s.candidate = nil
+		}
 		state := known.State
 		if s.candidate != nil {
 			state = stateOver(known.State, s.candidate)
@@ -231,6 +237,31 @@ func (a *account) observe(ctx context.Context, s sighting) error {
 	return fmt.Errorf("publish the status of candidate_uid %s: what Comeet showed was older than %v each time, POLL_OVERLAP / 2; Comeet or the bus is slow", s.uid, a.freshness())
 }
 
+// followAs follows a candidate by its uid from now on, which was known by the number that Comeet's conflict answer gave: lists
+// don't show that number. Nobody has told what it did before, hence the second look.
+func (a *account) followAs(ctx context.Context, s sighting, known *events.StatusChanged, trace map[string]string) error {
+	c := s.candidate
+	st := events.StatusChanged{
+		Account: a.name, Operation: known.Operation, CandidateID: known.CandidateID, CandidateUID: c.UID, Sourced: known.Sourced,
+		Changed: []events.Change{events.ChangedFirstSeen}, State: stateOver(known.State, c),
+		TimeLastStatusChanged: timeText(c.TimeLastStatusChanged), SeenAt: a.seenAt(s.seen),
+	}
+	_, won, err := a.ledger.PutStatus(ctx, a.name, c.UID, 0, a.statusEvent(st, 0, trace))
+	if err != nil {
+		return fmt.Errorf("write the first status of candidate_uid %s: %w", c.UID, err)
+	}
+	if won {
+		a.metrics.statuses.Inc()
+		a.log.Info().Str("candidate_id", st.CandidateID).Str("candidate_uid", c.UID).Str("known_as", known.CandidateUID).
+			Msg("candidate is followed by its uid, no longer by its number")
+	}
+	again, shown, err := a.look(ctx, c.UID, comeet.Poll)
+	if err != nil || !shown {
+		return err
+	}
+	return a.observe(ctx, again)
+}
+
 // maxStale is how many looks at one candidate in a row may be too old to be published.
 const maxStale = 5
 
@@ -256,9 +287,14 @@ func (a *account) lookAfter(ctx context.Context, s sighting, memory uint64) (aga
 	return again, shown, err
 }
 
-// look reads one candidate for what it is now. shown is false if Comeet hides it from this account.
+// look reads one candidate for what it is now. shown is false if Comeet hides it from this account. A uid of digits only is
+// Comeet's other kind of id; what is shown then has another uid.
 func (a *account) look(ctx context.Context, uid string, p comeet.Priority) (s sighting, shown bool, err error) {
-	c, answer, err := a.comeet.RetrieveCandidate(ctx, uid, comeet.WithPriority(p))
+	opts := []comeet.CallOption{comeet.WithPriority(p)}
+	if isDigits(uid) {
+		opts = append(opts, comeet.ByRealID())
+	}
+	c, answer, err := a.comeet.RetrieveCandidate(ctx, uid, opts...)
 	switch kind := comeet.KindOf(err); {
 	case err == nil:
 		return a.sightingOf(uid, c, answer), true, nil
