@@ -15,14 +15,31 @@ import (
 type cursor struct {
 	// Started is when the last complete run began.
 	Started time.Time `json:"started"`
+	// Began is Started by the bus's clock; zero means not known. The two clocks tell when Comeet's was set back.
+	Began time.Time `json:"began,omitzero"`
 	// Since is from when on the next run has to look: Started, or the start of the run before it if the last one read several
-	// pages. Rows that move while pages are read may be skipped, so what took several pages is read twice.
+	// pages. Rows that move while pages are read may be skipped, so what took several pages is read twice. If Comeet's clock was
+	// set back since the run before, it is as early as that run had to look, by the clock as it is now.
 	Since time.Time `json:"since"`
 	// Pending are candidates that could not be read.
 	Pending []pending `json:"pending,omitempty"`
 	// Source is our own, see ownSource.
 	Source *events.CandidateSource `json:"source,omitempty"`
 }
+
+// setBack is by how much Comeet's clock was set back between two runs; 0 if it was not, for all that two clocks can tell.
+func (c cursor) setBack(last cursor) time.Duration {
+	if last.Began.IsZero() {
+		return 0
+	}
+	if by := c.Began.Sub(last.Began) - c.Started.Sub(last.Started); by > clockJitter {
+		return by
+	}
+	return 0
+}
+
+// clockJitter is by how much two clocks may seem to drift apart between two runs: Comeet's tells whole seconds.
+const clockJitter = 3 * time.Second
 
 // poll looks for status changes every PollInterval until ctx ends. A run that fails is told and repeated; it has published
 // what it saw, which the next run sees again and finds unchanged.
@@ -75,11 +92,18 @@ func (a *account) pollOnce(ctx context.Context) error {
 	})
 	for n := 1; pages.Next(ctx); n++ {
 		if next.Started.IsZero() {
-			next.Started = askedAt(pages.Response())
+			next.Started, next.Began = askedAt(pages.Response()), a.bus.Now().Add(-time.Since(pages.Response().Sent)).UTC()
 		}
 		next.Since = next.Started
 		if n > 1 {
 			next.Since = last.Started
+		}
+		if by := next.setBack(last); by > 0 {
+			// What happened since the last run may be stamped before this one has looked.
+			next.Since = last.Since.Add(-by)
+			if n == 1 {
+				a.log.Warn().Dur("by", by).Msg("Comeet's clock was set back; the next poll reads the span since the last one again")
+			}
 		}
 		for i, rows := 0, pages.Items(); i < len(rows); i++ {
 			if err := a.observeOrLeave(ctx, a.sightingOf(rows[i].UID, &rows[i], pages.Response()), &left); err != nil {

@@ -685,6 +685,31 @@ func TestLostCursor(t *testing.T) {
 	}
 }
 
+// Comeet's clock is set back. What happens next is stamped before the cursor.
+func TestClockSetBackLosesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeWith(comeettest.WithClockOffset(5*time.Minute)))
+	conf := func(c *connector.Config) { c.PollInterval, c.PollOverlap = 50*time.Millisecond, time.Millisecond }
+	first := w.run(conf)
+	uids := w.follow(2)
+	first.stop(w)
+	w.fake.SetClockOffset(0)
+	r := w.fake.Recruiter("default")
+	for _, err := range []error{r.Reject(uids[0], "not a fit"), r.Delete(uids[1])} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := w.truth("default", uids[1]).TimeHiringProcessUpdated
+	w.eventually("both to leave the span of a poll", func() bool { return time.Since(at) > 3*time.Second })
+	w.run(conf)
+	for _, uid := range uids {
+		w.eventuallyTrue(uid)
+		w.inOrder(uid)
+	}
+	w.check()
+}
+
 // While Comeet denies reading, nothing is lost: the cursor waits.
 func TestDeniedPollCatchesUp(t *testing.T) {
 	t.Parallel()
