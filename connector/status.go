@@ -21,7 +21,9 @@ func stateOver(known events.State, c *comeet.Candidate) events.State {
 	if c.Deleted {
 		return known
 	}
-	known.Status = c.Status
+	if c.Status != nil {
+		known.Status = *c.Status
+	}
 	if c.ProspectStatus != nil {
 		known.ProspectStatus = *c.ProspectStatus
 	}
