@@ -46,6 +46,9 @@ const clockJitter = 3 * time.Second
 func (a *account) poll(ctx context.Context) error {
 	wait := time.Duration(0)
 	for rest(ctx, wait) {
+		if a.room.wait(ctx) != nil {
+			return nil
+		}
 		begun := time.Now()
 		err := a.pollOnce(ctx)
 		wait = max(0, a.cfg.PollInterval-time.Since(begun))

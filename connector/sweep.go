@@ -71,6 +71,10 @@ func (a *account) sweepIfDue(ctx context.Context) (time.Duration, error) {
 	if wait := last.Began.Add(a.cfg.SweepInterval / 2).Sub(now); wait > 0 {
 		return min(wait, a.cfg.SweepInterval/2), nil
 	}
+	if err := a.room.wait(ctx); err != nil {
+		return 0, err
+	}
+	now = a.bus.Now().UTC()
 	p := &pass{account: a, began: now, pause: min(sweepPause, a.cfg.SweepInterval/4/time.Duration(max(last.Requests, 500)))}
 	if err := p.run(ctx); err != nil {
 		return 0, err
