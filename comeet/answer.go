@@ -23,13 +23,15 @@ type Answer struct {
 	rule rule
 }
 
-// request is which calls a rule is about: a POST changes something at Comeet, a read does not.
+// request is which calls a rule is about: a POST changes something at Comeet, a read does not, and a look is the read of one
+// candidate, which knows what the reads of lists do not: whether this one may be read.
 type request uint8
 
 const (
 	anyRequest request = iota
 	post
 	read
+	look
 )
 
 // form is what the body of an answer turned out to be.
@@ -47,6 +49,7 @@ const (
 // outcome is all that is known about one exchange.
 type outcome struct {
 	post     bool
+	look     bool
 	sent     bool // bytes may have left
 	canceled bool // the caller's context ended before the answer was whole
 	status   int
@@ -67,7 +70,7 @@ type rule struct {
 
 func (r rule) matches(o outcome) bool {
 	switch {
-	case r.request == post && !o.post, r.request == read && o.post:
+	case r.request == post && !o.post, r.request == read && o.post, r.request == look && !o.look:
 		return false
 	case r.unsent && o.sent, r.canceled && !o.canceled, r.uid && !o.uid:
 		return false
@@ -81,7 +84,7 @@ func (r rule) matches(o outcome) bool {
 
 func (r rule) String() string {
 	var b strings.Builder
-	b.WriteString([...]string{"any request", "POST", "read"}[r.request])
+	b.WriteString([...]string{"any request", "POST", "read", "read of one candidate"}[r.request])
 	if r.unsent {
 		b.WriteString(", nothing sent")
 	}
@@ -138,14 +141,20 @@ var answers = []Answer{
 	{Kind: InDoubt, rule: rule{request: post, from: 401, to: 401, form: apiError, codes: []string{codeDuplicate}}, Event: "waits until settled", Breaker: "failure", Claim: "kept"},
 	// The body of an authentication failure is not documented, so a read takes any; a POST takes only the API's form,
 	// since a gateway in front of Comeet may say 401 about itself, and after the fact.
-	{Kind: Denied, rule: rule{from: 401, to: 401, form: apiError}, Event: "waits, the capability pauses", Breaker: "neither", Claim: "released"},
-	{Kind: Denied, rule: rule{request: read, from: 401, to: 401, form: other}, Event: "waits, the capability pauses", Breaker: "neither", Claim: "-"},
+	{Kind: Denied, rule: rule{from: 401, to: 401, form: apiError}, Event: "waits, the capability pauses unless one candidate was read", Breaker: "neither", Claim: "released"},
+	{Kind: Denied, rule: rule{request: read, from: 401, to: 401, form: other}, Event: "waits, the capability pauses unless one candidate was read", Breaker: "neither", Claim: "-"},
 
 	{Kind: Invalid, rule: rule{from: 400, to: 400, form: apiError}, Event: "failed", Breaker: "neither", Claim: "-"},
 	{Kind: Invalid, rule: rule{from: 403, to: 403, form: apiError, codes: []string{"file_size_limit", "malicious_file"}}, Event: "failed", Breaker: "neither", Claim: "-"},
+	// Such as when it has left the view of this integration. Whether the permission to read is missing, only a list tells.
+	{Kind: Hidden, rule: rule{request: look, from: 403, to: 403, form: apiError}, Event: "-", Breaker: "neither", Claim: "-"},
 	{Kind: Denied, rule: rule{from: 403, to: 403, form: apiError}, Event: "waits, the capability pauses", Breaker: "neither", Claim: "released"},
 	{Kind: NoPosition, rule: rule{from: 404, to: 404, form: apiError, codes: []string{"position_not_found"}}, Event: "matched once more with a fresh catalogue, then failed", Breaker: "neither", Claim: "released"},
 	{Kind: NotFound, rule: rule{request: read, from: 404, to: 404, form: apiError, codes: []string{"not_found", "candidate_not_found"}}, Event: "-", Breaker: "neither", Claim: "-"},
+	// It is gone, or a gateway is confused. That says nothing of Comeet's health: of many deleted candidates in a row each may
+	// be answered so.
+	{Kind: Gone, rule: rule{request: look, from: 404, to: 404}, Event: "-", Breaker: "neither", Claim: "-"},
+	{Kind: Gone, rule: rule{request: look, from: 410, to: 410}, Event: "-", Breaker: "neither", Claim: "-"},
 	// Not documented, but with the API's code they are about this request's size, type or content.
 	{Kind: Invalid, rule: rule{from: 413, to: 413, form: apiError}, Event: "failed", Breaker: "neither", Claim: "-"},
 	{Kind: Invalid, rule: rule{from: 415, to: 415, form: apiError}, Event: "failed", Breaker: "neither", Claim: "-"},

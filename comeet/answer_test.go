@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 )
@@ -44,8 +45,9 @@ func init() {
 	}
 }
 
-// expected is the design's table, written down a second time by hand.
-func expected(post bool, status int, name string) comeet.Kind {
+// expected is the design's table, written down a second time by hand. The call is a "post", a "list" or a "look" at one candidate.
+func expected(call string, status int, name string) comeet.Kind {
+	post := call == "post"
 	code, api := strings.CutPrefix(name, "code ")
 	switch name {
 	case "unknown code":
@@ -61,10 +63,13 @@ func expected(post bool, status int, name string) comeet.Kind {
 		return comeet.Throttled
 	}
 	if status >= 200 && status < 300 {
-		if name == "candidate" {
+		if name == "candidate" && call != "list" {
 			return 0
 		}
 		return lost
+	}
+	if call == "look" && (status == 410 || status == 404 && code != "position_not_found" && code != "not_found" && code != "candidate_not_found") {
+		return comeet.Gone
 	}
 	if !api {
 		if status == 401 && !post {
@@ -87,6 +92,9 @@ func expected(post bool, status int, name string) comeet.Kind {
 		if code == "file_size_limit" || code == "malicious_file" {
 			return comeet.Invalid
 		}
+		if call == "look" {
+			return comeet.Hidden
+		}
 		return comeet.Denied
 	case 404:
 		switch {
@@ -105,9 +113,9 @@ func expected(post bool, status int, name string) comeet.Kind {
 
 func TestEveryStatusWithEveryBody(t *testing.T) {
 	t.Parallel()
-	for _, post := range []bool{true, false} {
+	for _, call := range []string{"post", "list", "look"} {
 		for name, body := range bodies {
-			t.Run(fmt.Sprintf("post=%v/%s", post, name), func(t *testing.T) {
+			t.Run(call+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				for status := 100; status <= 599; status++ {
 					requests := 0
@@ -117,12 +125,15 @@ func TestEveryStatusWithEveryBody(t *testing.T) {
 					})))
 					var err error
 					var resp *comeet.Response
-					if post {
+					switch call {
+					case "post":
 						_, resp, err = c.CreateCandidate(t.Context(), noor())
-					} else {
+					case "list":
+						_, resp, err = c.ListCandidates(t.Context(), comeet.CandidateQuery{})
+					case "look":
 						_, resp, err = c.RetrieveCandidate(t.Context(), "3C.7F2A1")
 					}
-					want := expected(post, status, name)
+					want := expected(call, status, name)
 					if got := comeet.KindOf(err); got != want || (err == nil) != (want == 0) {
 						t.Errorf("%d: %v, want %v", status, err, want)
 						continue
@@ -159,6 +170,40 @@ func checkFields(t *testing.T, e *comeet.Error, status int, body string) {
 	}
 	if strings.Contains(e.Error(), "marker") {
 		t.Errorf("%d: %v", status, e)
+	}
+}
+
+// What one candidate's address says neither denies reading nor allows it again: only a list does.
+func TestOneCandidateIsNoVerdictOnReading(t *testing.T) {
+	t.Parallel()
+	status, body := 0, ""
+	gate := comeet.NewGate(comeet.GateConfig{DeniedMin: time.Millisecond})
+	c := newClient(t, comeet.WithGate(gate), comeet.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
+		return answer(r, status, nil, body), nil
+	})))
+	for _, step := range []struct {
+		status int
+		body   string
+		list   bool
+		denied bool
+	}{
+		{403, `{"error":"no_permission"}`, false, false},
+		{401, `{"error":"unauthorized"}`, false, false},
+		{401, `<html>`, false, false},
+		{403, `{"error":"no_permission"}`, true, true},
+		{403, `{"error":"no_permission"}`, false, true}, // a denied capability's trial
+		{401, `{"error":"unauthorized"}`, false, true},
+		{200, `{"candidates":[]}`, true, false},
+	} {
+		status, body = step.status, step.body
+		if step.list {
+			_, _, _ = c.ListCandidates(t.Context(), comeet.CandidateQuery{})
+		} else if _, _, err := c.RetrieveCandidate(t.Context(), "3C.7F2A1"); err == nil {
+			t.Errorf("%+v: no error", step)
+		}
+		if got := gate.Denied(comeet.CanPoll); got != step.denied {
+			t.Errorf("after %+v denied is %v", step, got)
+		}
 	}
 }
 
@@ -216,7 +261,7 @@ func TestAnswersIsTheWholeTable(t *testing.T) {
 
 func TestKindNamesAreStable(t *testing.T) {
 	t.Parallel()
-	want := []string{"unavailable", "in_doubt", "invalid", "no_position", "not_found", "denied", "throttled", "existing", "merged", "canceled"}
+	want := []string{"unavailable", "in_doubt", "invalid", "no_position", "not_found", "gone", "hidden", "denied", "throttled", "existing", "merged", "canceled"}
 	kinds := comeet.Kinds()
 	if len(kinds) != len(want) {
 		t.Fatalf("%v", kinds)
@@ -235,7 +280,7 @@ func TestSentinelsMatchByKind(t *testing.T) {
 	t.Parallel()
 	sentinels := []error{
 		comeet.ErrUnavailable, comeet.ErrInDoubt, comeet.ErrInvalid, comeet.ErrNoPosition, comeet.ErrNotFound,
-		comeet.ErrDenied, comeet.ErrThrottled, comeet.ErrExisting, comeet.ErrMerged, comeet.ErrCanceled,
+		comeet.ErrGone, comeet.ErrHidden, comeet.ErrDenied, comeet.ErrThrottled, comeet.ErrExisting, comeet.ErrMerged, comeet.ErrCanceled,
 	}
 	for _, k := range comeet.Kinds() {
 		err := fmt.Errorf("wrapped: %w", &comeet.Error{Op: "create candidate", Kind: k, Status: 400, Code: "x"})

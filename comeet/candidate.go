@@ -45,8 +45,8 @@ type Candidate struct {
 	FutureSteps    []Step `json:"future_steps,omitzero"`
 
 	// Status is "In progress", "On hold", "Awaiting Decision", "Rejected", "Withdrawn" or "Hired": an open set, to be compared
-	// without regard to case. Blank happens. None of them is final.
-	Status string `json:"status,omitempty"`
+	// without regard to case. Blank happens. None of them is final. It is nil if not told, and "" if Comeet says null.
+	Status *string `json:"status,omitempty"`
 	// ProspectStatus is nil if not told, and "" if Comeet says null.
 	ProspectStatus *string `json:"prospect_status,omitempty"`
 	// TimeLastStatusChanged is zero if absent or unreadable.
@@ -151,7 +151,7 @@ type wireCandidate struct {
 	CurrentSteps          rows[wireStep]     `json:"current_steps"`
 	CompletedSteps        rows[wireStep]     `json:"completed_steps"`
 	FutureSteps           rows[wireStep]     `json:"future_steps"`
-	Status                text               `json:"status"`
+	Status                present            `json:"status"`
 	ProspectStatus        present            `json:"prospect_status"`
 	TimeLastStatusChanged stamp              `json:"time_last_status_changed"`
 	DispositionReason     block[wireReason]  `json:"disposition_reason"`
@@ -165,7 +165,7 @@ func (w *wireCandidate) candidate() Candidate {
 		Email: string(w.Email), Phone: string(w.Phone), MobilePhone: string(w.MobilePhone), LinkedInURL: string(w.LinkedInURL),
 		Deleted: bool(w.Deleted), PositionUID: string(w.PositionUID), TimeCreated: time.Time(w.TimeCreated),
 		CurrentSteps: steps(w.CurrentSteps), CompletedSteps: steps(w.CompletedSteps), FutureSteps: steps(w.FutureSteps),
-		Status: string(w.Status), ProspectStatus: w.ProspectStatus.value, TimeLastStatusChanged: time.Time(w.TimeLastStatusChanged),
+		Status: w.Status.value, ProspectStatus: w.ProspectStatus.value, TimeLastStatusChanged: time.Time(w.TimeLastStatusChanged),
 	}
 	if s := w.Source.value; s != nil {
 		c.Source = &Source{UID: string(s.UID), Name: string(s.Name), Type: string(s.Type)}
@@ -246,13 +246,14 @@ func (c *Client) CreateCandidate(ctx context.Context, n *NewCandidate, opts ...C
 
 // RetrieveCandidate returns one candidate; with [ByRealID] uid is the number of the web app.
 //
-// Errors: NotFound; Merged (the surviving uid is not told); Unavailable, Denied, Throttled, Canceled; Invalid with Status 0
-// for a uid that is no path segment.
+// Errors: NotFound; Gone (nothing is there, perhaps only for now); Hidden (this account may not read this candidate); Merged (the surviving uid is not told); Unavailable,
+// Denied, Throttled, Canceled; Invalid with Status 0 for a uid that is no path segment. None of them denies the capability:
+// what one candidate's address says need not be true of others.
 //
 // Comeet API: GET /candidates/{uid}, https://developers.comeet.com/reference/retrieve-a-candidate
 func (c *Client) RetrieveCandidate(ctx context.Context, uid string, opts ...CallOption) (*Candidate, *Response, error) {
 	rq := c.retrieve("retrieve candidate", CanPoll, "/candidates/", uid)
-	rq.identifiable = true
+	rq.look = true
 	var read wireCandidate
 	rq.decode = read.decode
 	resp, err := c.do(ctx, rq, opts)

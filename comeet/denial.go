@@ -55,7 +55,7 @@ func (g *Gate) reportToCapability(p *Permit, r report, now time.Duration) {
 		c.denials++
 		c.interrupt()
 		g.changed = true
-	case Unavailable, InDoubt, Throttled, Canceled:
+	case Unavailable, InDoubt, Throttled, Canceled, Hidden, Gone:
 		// Says nothing about rights; the next one tries.
 	default:
 		if c.denied && (trial || p.probe) {

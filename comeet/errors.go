@@ -43,6 +43,8 @@ var (
 	ErrInvalid     error = &Error{Kind: Invalid}
 	ErrNoPosition  error = &Error{Kind: NoPosition}
 	ErrNotFound    error = &Error{Kind: NotFound}
+	ErrGone        error = &Error{Kind: Gone}
+	ErrHidden      error = &Error{Kind: Hidden}
 	ErrDenied      error = &Error{Kind: Denied}
 	ErrThrottled   error = &Error{Kind: Throttled}
 	ErrExisting    error = &Error{Kind: Existing}
@@ -74,6 +76,8 @@ var kindHints = [lastKind + 1]string{
 	Invalid:     "the request can never succeed as it is",
 	NoPosition:  "the position is unknown to Comeet or not shared with this account",
 	NotFound:    "unknown to Comeet",
+	Gone:        "nothing is there, perhaps only for now",
+	Hidden:      "this account may not read this one",
 	Denied:      "check the API key, the secret and the permissions of the integration",
 	Throttled:   "the request budget is spent; wait",
 	Existing:    "Comeet has this candidate in progress already",

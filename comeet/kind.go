@@ -16,6 +16,11 @@ const (
 	NoPosition
 	// NotFound: Comeet does not know the object that was read.
 	NotFound
+	// Gone: there is nothing at the candidate's address, and whether that is Comeet's word is not sure: a gateway may say so too.
+	Gone
+	// Hidden: Comeet does not let this account read this one candidate. It says nothing about other candidates, nor about the
+	// account's permissions.
+	Hidden
 	// Denied: the credentials are refused, or a permission is missing. An operator has to act.
 	Denied
 	// Throttled: the request budget is spent. Nothing was done; wait.
@@ -37,6 +42,8 @@ var kindNames = [lastKind + 1]string{
 	Invalid:     "invalid",
 	NoPosition:  "no_position",
 	NotFound:    "not_found",
+	Gone:        "gone",
+	Hidden:      "hidden",
 	Denied:      "denied",
 	Throttled:   "throttled",
 	Existing:    "existing",

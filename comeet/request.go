@@ -86,8 +86,8 @@ type call struct {
 	operates Capability
 	// decode reads a 2xx body and reports whether it has the documented form.
 	decode func(body []byte, resp *Response) bool
-	// identifiable says that the path names a candidate, so ByRealID counts.
-	identifiable bool
+	// look says that the path names one candidate: ByRealID counts, and the answer is no verdict on the capability.
+	look bool
 	// refused ends the call before anything is sent: a request that cannot be built.
 	refused *Error
 }
@@ -198,7 +198,7 @@ func (c *Client) attempt(caller, limited context.Context, rq *call, cfg *callCon
 		permit.end(report{kind: Unavailable, op: rq.operates, answered: time.Now()})
 		return nil, rq.fail(Unavailable, tokenErr)
 	}
-	ex := &exchange{outcome: outcome{post: rq.post(), form: noAnswer}}
+	ex := &exchange{outcome: outcome{post: rq.post(), look: rq.look, form: noAnswer}}
 	c.send(limited, rq, cfg, tok, ex)
 	incomplete := ex.form == noAnswer || ex.form == broken
 	ex.canceled = incomplete && caller.Err() != nil
@@ -216,6 +216,8 @@ func (c *Client) attempt(caller, limited context.Context, rq *call, cfg *callCon
 	case first && renewable(ex.outcome):
 		// About the token, not about Comeet or a permission: the verdict is the repeat's.
 		rep.kind = Canceled
+	case rq.look && ex.kind == Denied:
+		rep.kind = Hidden
 	case ex.kind == Throttled:
 		rep.retryAfter = ex.retryAfter
 	}
@@ -305,7 +307,7 @@ func (c *Client) request(ctx context.Context, rq *call, cfg *callConfig, tok *to
 	if cfg.traceparent != "" {
 		header["Traceparent"] = []string{cfg.traceparent}
 	}
-	if cfg.realID && rq.identifiable {
+	if cfg.realID && rq.look {
 		header.Set("IDENTIFIER_TYPE", "REAL_ID")
 	}
 	req := &http.Request{

@@ -45,7 +45,8 @@ type Config struct {
 
 	// PollInterval is the time between two looks for status changes. Defaults to 5 minutes, at least 50 ms.
 	PollInterval time.Duration
-	// PollOverlap is how far each look reaches back beyond the start of the last complete one. Defaults to 2 minutes.
+	// PollOverlap is how far each look reaches back beyond the start of the last complete one. What was seen longer ago than half
+	// of it is looked at anew before it is published, so it must be well above what Comeet takes to answer. Defaults to 2 minutes.
 	PollOverlap time.Duration
 	// SweepInterval is within how long the slow sweep re-reads everything once, budget permitting. Defaults to 7 days.
 	SweepInterval time.Duration

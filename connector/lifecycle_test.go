@@ -29,12 +29,12 @@ func (w *world) eventsMaxBytes(times float64) {
 	}
 }
 
-// At 95 % of its size the events stream takes no new claims, loudly, so that every outcome still fits; and it goes on when
+// At 95 % of its size the events stream takes no new claims and no new statuses, loudly, so that every outcome still fits; and it goes on when
 // it was made larger.
 func TestNoRoom(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	r := w.run()
+	r := w.run(quick, func(c *connector.Config) { c.PositionsInterval = time.Second })
 	for n := range 10 {
 		w.publish(fmt.Sprint("before", n), person(n))
 	}
@@ -49,14 +49,28 @@ func TestNoRoom(t *testing.T) {
 	for n := range 20 {
 		w.publish(fmt.Sprint("after", n), person(100+n))
 	}
-	// The next look at the stream, and two polls, pass without a POST.
+	positionsRead := func(n int64) {
+		t.Helper()
+		from := w.fake.Counts().ByRoute[comeettest.ListPositions]
+		w.counted("the positions to be read", func(c comeettest.Counts) bool { return c.ByRoute[comeettest.ListPositions] >= from+n })
+	}
+	// A poll that was under way comes to its end, and no other begins.
+	positionsRead(1)
 	polls := w.fake.Counts().ByRoute[comeettest.ListCandidates]
-	w.eventually("two polls", func() bool { return w.fake.Counts().ByRoute[comeettest.ListCandidates] >= polls+2 })
+	uid := w.fake.Candidates("default")[0].UID
+	if err := w.fake.Recruiter("default").Hire(uid); err != nil {
+		t.Fatal(err)
+	}
+	positionsRead(2)
 	if n := w.posts("default"); n != 10 {
 		t.Errorf("%d POSTs, want no more than the 10 before", n)
 	}
+	if n := w.fake.Counts().ByRoute[comeettest.ListCandidates] - polls; n != 0 {
+		t.Errorf("%d polls although there is no room for what they find", n)
+	}
 	w.eventsMaxBytes(0)
 	w.settled()
+	w.eventuallyTrue(uid)
 	w.eventually("health", func() bool { return r.Health() == nil })
 	w.check()
 }

@@ -22,6 +22,8 @@ type metrics struct {
 	lastPoll   *prometheus.GaugeVec
 	sweeps     *prometheus.CounterVec
 	lastSweep  *prometheus.GaugeVec
+	unread     *prometheus.GaugeVec
+	pending    *prometheus.GaugeVec
 	byState    *prometheus.GaugeVec
 	requests   *prometheus.CounterVec
 	took       *prometheus.HistogramVec
@@ -48,6 +50,8 @@ func newMetrics() *metrics {
 		lastPoll:   gauge("last_poll_timestamp_seconds", "When the last poll completed."),
 		sweeps:     counter("sweeps_total", "Passes of the slow sweep over all candidates, by whether they completed.", "result"),
 		lastSweep:  gauge("last_sweep_timestamp_seconds", "When the last pass of the sweep completed."),
+		unread:     gauge("sweep_unread_candidates", "Followed candidates that the last complete pass of the sweep could not read."),
+		pending:    gauge("poll_unread_candidates", "Followed candidates that the last complete poll could not read and left to later ones."),
 		byState:    gauge("positions", "Known positions by state.", "state"),
 		waiting:    gauge("events_waiting", "Sourced events that were not delivered yet."),
 		held:       gauge("events_in_hand", "Sourced events that are delivered and have no outcome yet."),
@@ -60,7 +64,7 @@ func newMetrics() *metrics {
 	m.unserved = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "comeet_connector_events_unserved", Help: "Sourced events for accounts that are not configured. Anything but 0 deserves a look at the log.",
 	})
-	m.registry.MustRegister(m.unserved, m.took, m.waiting, m.held, m.outcomes, m.failures, m.statuses, m.unfinished, m.overtaken, m.polls, m.lastPoll, m.sweeps, m.lastSweep, m.byState, m.requests,
+	m.registry.MustRegister(m.unserved, m.took, m.waiting, m.held, m.outcomes, m.failures, m.statuses, m.unfinished, m.overtaken, m.polls, m.lastPoll, m.sweeps, m.lastSweep, m.unread, m.pending, m.byState, m.requests,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -77,6 +81,7 @@ type accountMetrics struct {
 	sweepsCompleted             prometheus.Counter
 	sweepsFailed                prometheus.Counter
 	lastSweep                   prometheus.Gauge
+	pollUnread, sweepUnread     prometheus.Gauge
 }
 
 func (m *metrics) of(account string) *accountMetrics {
@@ -88,7 +93,8 @@ func (m *metrics) of(account string) *accountMetrics {
 		lastPoll: m.lastPoll.WithLabelValues(account),
 		waiting:  m.waiting.WithLabelValues(account), held: m.held.WithLabelValues(account),
 		sweepsCompleted: m.sweeps.WithLabelValues(account, "completed"), sweepsFailed: m.sweeps.WithLabelValues(account, "failed"),
-		lastSweep: m.lastSweep.WithLabelValues(account),
+		lastSweep:  m.lastSweep.WithLabelValues(account),
+		pollUnread: m.pending.WithLabelValues(account), sweepUnread: m.unread.WithLabelValues(account),
 	}
 	for _, o := range []events.Outcome{events.OutcomeCreated, events.OutcomeExisting, events.OutcomeRecovered, events.OutcomeDuplicate} {
 		am.accepted(o)

@@ -98,7 +98,7 @@ func (s *submission) read(uid string) (*comeet.Candidate, time.Time, error) {
 			return c, answer.Date, nil
 		}
 		kind := comeet.KindOf(err)
-		if passing := kind == comeet.Unavailable || kind == comeet.Throttled; passing && try < readTries && rest(s.intake, wait) {
+		if passing := kind == comeet.Unavailable || kind == comeet.Throttled || kind == comeet.Gone; passing && try < readTries && rest(s.intake, wait) {
 			wait *= 2
 			continue
 		}

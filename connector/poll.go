@@ -15,18 +15,40 @@ import (
 type cursor struct {
 	// Started is when the last complete run began.
 	Started time.Time `json:"started"`
+	// Began is Started by the bus's clock; zero means not known. The two clocks tell when Comeet's was set back.
+	Began time.Time `json:"began,omitzero"`
 	// Since is from when on the next run has to look: Started, or the start of the run before it if the last one read several
-	// pages. Rows that move while pages are read may be skipped, so what took several pages is read twice.
+	// pages. Rows that move while pages are read may be skipped, so what took several pages is read twice. If Comeet's clock was
+	// set back since the run before, it is as early as that run had to look, by the clock as it is now.
 	Since time.Time `json:"since"`
+	// Pending are candidates that could not be read.
+	Pending []pending `json:"pending,omitempty"`
 	// Source is our own, see ownSource.
 	Source *events.CandidateSource `json:"source,omitempty"`
 }
+
+// setBack is by how much Comeet's clock was set back between two runs; 0 if it was not, for all that two clocks can tell.
+func (c cursor) setBack(last cursor) time.Duration {
+	if last.Began.IsZero() {
+		return 0
+	}
+	if by := c.Began.Sub(last.Began) - c.Started.Sub(last.Started); by > clockJitter {
+		return by
+	}
+	return 0
+}
+
+// clockJitter is by how much two clocks may seem to drift apart between two runs: Comeet's tells whole seconds.
+const clockJitter = 3 * time.Second
 
 // poll looks for status changes every PollInterval until ctx ends. A run that fails is told and repeated; it has published
 // what it saw, which the next run sees again and finds unchanged.
 func (a *account) poll(ctx context.Context) error {
 	wait := time.Duration(0)
 	for rest(ctx, wait) {
+		if a.room.wait(ctx) != nil {
+			return nil
+		}
 		begun := time.Now()
 		err := a.pollOnce(ctx)
 		wait = max(0, a.cfg.PollInterval-time.Since(begun))
@@ -63,41 +85,47 @@ func (a *account) pollOnce(ctx context.Context) error {
 			return err
 		}
 	}
+	left, err := a.lookAtPending(ctx, last.Pending)
+	if err != nil {
+		return err
+	}
 	next := cursor{}
 	pages := comeet.ReadPages(maxPages, func(ctx context.Context, page string) ([]comeet.Candidate, *comeet.Response, error) {
 		return a.comeet.ListCandidates(ctx, comeet.CandidateQuery{TimeHiringProcessUpdatedAfter: after, Limit: pageSize, Page: page})
 	})
-	var failed error
 	for n := 1; pages.Next(ctx); n++ {
 		if next.Started.IsZero() {
-			next.Started = askedAt(pages.Response())
+			next.Started, next.Began = askedAt(pages.Response()), a.bus.Now().Add(-time.Since(pages.Response().Sent)).UTC()
 		}
 		next.Since = next.Started
 		if n > 1 {
 			next.Since = last.Started
 		}
+		if by := next.setBack(last); by > 0 {
+			// What happened since the last run may be stamped before this one has looked.
+			next.Since = last.Since.Add(-by)
+			if n == 1 {
+				a.log.Warn().Dur("by", by).Msg("Comeet's clock was set back; the next poll reads the span since the last one again")
+			}
+		}
 		for i, rows := 0, pages.Items(); i < len(rows); i++ {
-			err := a.observe(ctx, a.sightingOf(rows[i].UID, &rows[i], pages.Response()))
-			if failed = errors.Join(failed, err); err != nil && !isOfOneCandidate(err) {
-				return failed
+			if err := a.observeOrLeave(ctx, a.sightingOf(rows[i].UID, &rows[i], pages.Response()), &left); err != nil {
+				return err
 			}
 		}
 	}
-	if err := errors.Join(failed, pages.Err()); err != nil {
+	if err := pages.Err(); err != nil {
 		return err
 	}
-	if err := a.pollDeleted(ctx, after); err != nil {
+	if err := a.pollDeleted(ctx, after, &left); err != nil {
 		return err
 	}
-	next.Source = a.ours.source(nil)
+	if left.overflow != nil {
+		return left.overflow
+	}
+	a.metrics.pollUnread.Set(float64(len(left.list)))
+	next.Pending, next.Source = left.list, a.ours.source(nil)
 	return a.keep(ctx, "poll", next)
-}
-
-// isOfOneCandidate reports whether a look at a candidate failed in a way that may be that candidate's own. The run is not
-// complete then, but the others' changes do not wait for it.
-func isOfOneCandidate(err error) bool {
-	kind := comeet.KindOf(err)
-	return kind == comeet.Unavailable || kind == comeet.Invalid
 }
 
 // pageSize is what is asked for per page; Comeet may give less. maxPages only ends a listing that never would.
@@ -107,20 +135,19 @@ const (
 )
 
 // pollDeleted reads which candidates were deleted.
-func (a *account) pollDeleted(ctx context.Context, after time.Time) error {
+func (a *account) pollDeleted(ctx context.Context, after time.Time, left *leftovers) error {
 	pages := comeet.ReadPages(maxPages, func(ctx context.Context, page string) ([]string, *comeet.Response, error) {
 		return a.comeet.ListDeletedCandidates(ctx, after, time.Time{}, page)
 	})
-	var failed error
 	for pages.Next(ctx) {
 		for _, uid := range pages.Items() {
-			err := a.observe(ctx, a.sightingOf(uid, &comeet.Candidate{UID: uid, Deleted: true}, pages.Response()))
-			if failed = errors.Join(failed, err); err != nil && !isOfOneCandidate(err) {
-				return failed
+			s := a.sightingOf(uid, &comeet.Candidate{UID: uid, Deleted: true}, pages.Response())
+			if err := a.observeOrLeave(ctx, s, left); err != nil {
+				return err
 			}
 		}
 	}
-	return errors.Join(failed, pages.Err())
+	return pages.Err()
 }
 
 // followed covers the status events of all candidates of the account.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
@@ -288,6 +289,8 @@ func TestFeedFollowsComeet(t *testing.T) {
 		{name: "stubs in every list", sw: switches{Stubs: comeettest.StubsAlways}},
 		{name: "no stubs", sw: switches{Stubs: comeettest.StubsNever}},
 		{name: "deleted are not found", sw: switches{DeletedGetNotFound: true}},
+		{name: "deleted have no page", sw: switches{DeletedGetPage: 404}},
+		{name: "deleted are gone", sw: switches{DeletedGetPage: 410}},
 		{name: "deletions in an envelope", sw: switches{Stubs: comeettest.StubsNever, DeletedEnvelope: true}},
 		{name: "merged are listed", sw: switches{MergedListed: true}, with: sweeps | noMerges},
 		{name: "merged are stubs", sw: switches{MergedStubbed: true}},
@@ -297,6 +300,7 @@ func TestFeedFollowsComeet(t *testing.T) {
 		{name: "POST answers in full", sw: switches{FullCreateBody: true}},
 		{name: "current steps of rejected ones stay", sw: switches{KeepCurrentSteps: true}},
 		{name: "lists are late", sw: switches{VisibleInListAfter: 3500 * time.Millisecond}},
+		{name: "hidden are forbidden", sw: switches{HiddenGetStatus: 403}, with: sweeps},
 		{name: "two pollers", with: polls},
 	}
 	for i, tt := range tests {
@@ -498,8 +502,8 @@ func TestLatePageIsNotPublishedOverANewerState(t *testing.T) {
 	w.check()
 }
 
-// A poller that was frozen publishes a state which has passed, and which nobody else found worth an event. It looks once
-// more, since its run may come to nothing and the others' cursor is far ahead.
+// A poller that was frozen holds a state which has passed, and which nobody else found worth an event. It looks anew before
+// it publishes anything.
 func TestFrozenPollerPublishesWhatIsTrueNow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -525,10 +529,71 @@ func TestFrozenPollerPublishesWhatIsTrueNow(t *testing.T) {
 	w.polled()
 	w.eventuallyTrue(uid)
 	w.inOrder(uid)
-	if n := len(w.read().statuses("default")[uid]); n != 3 {
-		t.Errorf("%d status events, want the first, what the held page showed, and what is true", n)
+	if n := len(w.read().statuses("default")[uid]); n != 1 {
+		t.Errorf("%d status events, want the first alone: what the held page showed has passed", n)
 	}
 	w.check()
+}
+
+// A poller loses the bus, or stands still, between its look and its write. Another replica takes over, finds the candidate as it
+// was before and moves the cursor on. When the first one is back the account is no longer its own: it must not publish what it
+// saw, and it has no time left to look once more.
+func TestStatusIsNotPublishedLate(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]comeet.Limit{"with a budget": {Requests: 1000, Window: 2 * time.Second}, "without a budget": {}} {
+		for how, strike := range map[string]struct {
+			stop, release func(*process, *proxy)
+		}{
+			"cut off": {func(*process, *proxy) {}, func(_ *process, p *proxy) { p.release() }},
+			"frozen":  {func(c *process, _ *proxy) { c.freeze() }, func(c *process, p *proxy) { p.release(); c.thaw() }},
+		} {
+			t.Run(how+", "+name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				p := newProxy(t, w.NATSURL)
+				conf := func(c *child) {
+					c.RateLimit, c.MemberTTL = limit, time.Second
+					c.PollInterval, c.PollOverlap = 50*time.Millisecond, 200*time.Millisecond
+				}
+				first := w.spawn(conf, func(c *child) { c.NATSURL, c.Replica = p.url(), "first" })
+				uid := w.follow(1)[0]
+				w.eventually("Comeet's clock to move on, so that what is seen now is surely newer", func() bool { return time.Since(w.last(uid).SeenAt) > 2*time.Second })
+				r := w.fake.Recruiter("default")
+				sprung := p.set("candidate.status.changed.", false)
+				if err := r.SetProspectStatus(uid, "Contacted"); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case <-sprung:
+				case <-time.After(30 * time.Second):
+					t.Fatal("the change was not published")
+				}
+				strike.stop(first, p)
+				if err := r.SetProspectStatus(uid, ""); err != nil {
+					t.Fatal(err)
+				}
+				back := time.Now()
+				second := w.spawn(conf, func(c *child) { c.Replica = "second" })
+				w.eventually("the second replica's cursor to leave the change behind", func() bool {
+					return w.cursors().pollStarted("poll.default").After(back.Add(3 * time.Second))
+				})
+				joined := strings.Count(first.logs.String(), "connected to the bus")
+				strike.release(first, p)
+				w.eventually("the first replica to be back", func() bool { return strings.Count(first.logs.String(), "connected to the bus") > joined })
+				w.polled()
+				first.stop()
+				w.polled()
+				if n := len(w.read().statuses("default")[uid]); n != 1 {
+					t.Errorf("%d status events, want the first alone: the change was over before it could be told", n)
+				}
+				if d := difference(w.last(uid).State, w.truth("default", uid)); d != "" {
+					t.Errorf("the feed does not end in the truth: %s", d)
+				}
+				second.stop()
+				w.check()
+			})
+		}
+	}
 }
 
 // Whoever dies between publishing and moving the cursor leaves a span that is read again, and found unchanged.
@@ -620,6 +685,31 @@ func TestLostCursor(t *testing.T) {
 	}
 }
 
+// Comeet's clock is set back. What happens next is stamped before the cursor.
+func TestClockSetBackLosesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeWith(comeettest.WithClockOffset(5*time.Minute)))
+	conf := func(c *connector.Config) { c.PollInterval, c.PollOverlap = 50*time.Millisecond, time.Millisecond }
+	first := w.run(conf)
+	uids := w.follow(2)
+	first.stop(w)
+	w.fake.SetClockOffset(0)
+	r := w.fake.Recruiter("default")
+	for _, err := range []error{r.Reject(uids[0], "not a fit"), r.Delete(uids[1])} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := w.truth("default", uids[1]).TimeHiringProcessUpdated
+	w.eventually("both to leave the span of a poll", func() bool { return time.Since(at) > 3*time.Second })
+	w.run(conf)
+	for _, uid := range uids {
+		w.eventuallyTrue(uid)
+		w.inOrder(uid)
+	}
+	w.check()
+}
+
 // While Comeet denies reading, nothing is lost: the cursor waits.
 func TestDeniedPollCatchesUp(t *testing.T) {
 	t.Parallel()
@@ -649,42 +739,130 @@ func TestDeniedPollCatchesUp(t *testing.T) {
 	w.check()
 }
 
-// One candidate that Comeet cannot show holds up nobody else, and is told when Comeet can.
+// refuse answers each look at a candidate with a fault, until it is allowed again.
+func (w *world) refuse(uid string, f comeettest.Fault) (allow func()) {
+	var mu sync.Mutex
+	refused := true
+	var arm func()
+	arm = func() {
+		w.fake.Control(comeettest.RetrieveCandidate, func(q comeettest.Request) (comeettest.Fault, bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			if !refused || !strings.HasSuffix(q.Path, "/"+uid) {
+				return comeettest.Fault{}, false
+			}
+			arm()
+			return f, true
+		})
+	}
+	arm()
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		refused = false
+	}
+}
+
+// One candidate that Comeet cannot show holds up neither the others nor the cursor, and is told when Comeet can, however far
+// the cursor has moved by then.
 func TestUnreadableCandidateHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]comeettest.Fault{
+		"an error page": comeettest.HTMLPage(500), "not authorised": comeettest.APIError(401, "unauthorized"), "no uid": comeettest.Answer(200, "{}"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			conf := func(c *connector.Config) {
+				c.PollInterval, c.PollOverlap, c.AdminAddr = 50*time.Millisecond, 100*time.Millisecond, "127.0.0.1:0"
+			}
+			first := w.run(conf)
+			uids := w.follow(4)
+			r := w.fake.Recruiter("default")
+			allow := w.refuse(uids[0], f)
+			for _, uid := range uids {
+				if err := r.Delete(uid); err != nil {
+					t.Fatal(err)
+				}
+			}
+			at := w.truth("default", uids[0]).TimeHiringProcessUpdated
+			for _, uid := range uids[1:] {
+				w.eventuallyTrue(uid)
+			}
+			w.eventually("the cursor to leave the deletion behind", func() bool {
+				return w.cursors().pollStarted("poll.default").After(at.Add(3 * time.Second))
+			})
+			if shown := metrics(t, first); !strings.Contains(shown, `comeet_connector_poll_unread_candidates{account="default"} 1`) {
+				t.Errorf("the unread candidate is not counted")
+			}
+			first.stop(w)
+			if st := w.last(uids[0]); st.Deleted {
+				t.Error("a candidate counts as deleted before it was looked at: it may have been merged")
+			}
+			allow()
+			second := w.run(conf)
+			w.eventuallyTrue(uids[0])
+			w.eventually("nobody to be left", func() bool {
+				return strings.Contains(metrics(t, second), `comeet_connector_poll_unread_candidates{account="default"} 0`)
+			})
+			w.check()
+		})
+	}
+}
+
+// What a list calls deleted, and at whose address Comeet has nothing, is deleted, but not at once: a gateway may say so for a
+// while. Many of them are no sign of a sick Comeet.
+func TestDeletedWithoutAPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{DeletedGetPage: 410, MergedInDeleted: true})))
+	w.run(quick, func(c *connector.Config) { c.PollOverlap = time.Second })
+	uids := w.follow(12)
+	r := w.fake.Recruiter("default")
+	allow := w.refuse(uids[11], comeettest.HTMLPage(404))
+	if err := r.Merge(uids[11], uids[10]); err != nil {
+		t.Fatal(err)
+	}
+	for _, uid := range uids[:10] {
+		if err := r.Delete(uid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.pollsEnd(5)
+	for _, uid := range uids {
+		if st := w.last(uid); st.Deleted || st.Merged {
+			t.Errorf("candidate %s is told to be gone after few polls", uid)
+		}
+	}
+	allow()
+	for _, uid := range append(uids[:10:10], uids[11]) {
+		w.eventuallyTrue(uid)
+		w.inOrder(uid)
+	}
+	if strings.Contains(w.logs.String(), "breaker open") {
+		t.Error("the breaker has opened")
+	}
+	w.check()
+}
+
+// A candidate that this integration may not see any more, told by 403, is no verdict on the permission to read. If a list calls it
+// deleted, it is.
+func TestForbiddenCandidateHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run(quick)
 	uids := w.follow(4)
 	r := w.fake.Recruiter("default")
-	sick := true
-	var mu sync.Mutex
-	var refuse func()
-	refuse = func() {
-		w.fake.Control(comeettest.RetrieveCandidate, func(q comeettest.Request) (comeettest.Fault, bool) {
-			mu.Lock()
-			defer mu.Unlock()
-			if !sick || !strings.HasSuffix(q.Path, uids[0]) {
-				return comeettest.Fault{}, false
-			}
-			refuse()
-			return comeettest.HTMLPage(500), true
-		})
-	}
-	refuse()
+	w.refuse(uids[0], comeettest.APIError(403, "no_permission"))
 	for _, uid := range uids {
 		if err := r.Delete(uid); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, uid := range uids[1:] {
+	for _, uid := range uids {
 		w.eventuallyTrue(uid)
 	}
-	if st := w.last(uids[0]); st.Deleted {
-		t.Error("a candidate counts as deleted before it was looked at: it may have been merged")
+	if strings.Contains(w.logs.String(), "Comeet denies") {
+		t.Error("one candidate's address has denied reading")
 	}
-	mu.Lock()
-	sick = false
-	mu.Unlock()
-	w.eventuallyTrue(uids[0])
 	w.check()
 }

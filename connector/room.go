@@ -19,7 +19,7 @@ const roomPause = 2 * time.Second
 // silentAfter is how long the bus may leave such a look unanswered before the connector calls itself not ready.
 const silentAfter = 15 * time.Second
 
-// room keeps new claims out while the events stream is 95 % full, so that an outcome always fits.
+// room keeps new claims, polls and passes of the sweep out while the events stream is 95 % full, so that an outcome always fits.
 type room struct {
 	log zerolog.Logger
 	// heard is when the bus last answered, as a time since the beginning of the process.
@@ -82,7 +82,7 @@ func (r *room) look(st bus.StreamState) {
 	close(r.turn)
 	r.turn = make(chan struct{})
 	if full {
-		r.log.Error().Int64("bytes", st.Bytes).Int64("max_bytes", st.MaxBytes).Msg("the events stream is 95 % full: no candidate is submitted until its max_bytes is raised")
+		r.log.Error().Int64("bytes", st.Bytes).Int64("max_bytes", st.MaxBytes).Msg("the events stream is 95 % full: no candidate is submitted and no status is looked for until its max_bytes is raised")
 	} else {
 		r.log.Info().Int64("bytes", st.Bytes).Int64("max_bytes", st.MaxBytes).Msg("the events stream has room again; going on")
 	}

@@ -21,7 +21,9 @@ func stateOver(known events.State, c *comeet.Candidate) events.State {
 	if c.Deleted {
 		return known
 	}
-	known.Status = c.Status
+	if c.Status != nil {
+		known.Status = *c.Status
+	}
 	if c.ProspectStatus != nil {
 		known.ProspectStatus = *c.ProspectStatus
 	}
@@ -127,11 +129,13 @@ type sighting struct {
 	// asked is when Comeet was asked for it, by Comeet's clock, in whole seconds and never too late: what was shown is no
 	// older. Zero means not known.
 	asked time.Time
-	// sent is the same by our own clock.
+	// sent is the same by our own clock. Zero means not known: the look is too old to be published.
 	sent time.Time
 	// after is the last entry that was known before Comeet was asked, so that the look is surely newer; 0 if the look may be
 	// older than what is published by now.
 	after uint64
+	// runs is how many complete polls could not read the candidate.
+	runs int
 }
 
 func (a *account) sightingOf(uid string, c *comeet.Candidate, r *comeet.Response) sighting {
@@ -154,11 +158,12 @@ func askedAt(r *comeet.Response) time.Time {
 // cannot, the candidate is read anew: what is asked for after its memory was read can't be older than that. So is one that
 // a list calls deleted, since it may have been merged, which only a look at the candidate itself tells.
 //
-// And it may be old by the time it is published, if this process was frozen. Meanwhile the candidate may have returned to the
-// state before, which no other poller found worth an event; so who publishes late looks once more. Every poller's
-// next run reaches back further than PollOverlap / 2 before this moment, and would see what came in between.
+// Nothing is published late. While this process was frozen or without the bus, the candidate may have returned to the state
+// before, which no other poller found worth an event, and nobody would correct what came after. So a look that is too old is
+// taken anew, and a write has to be over while the look is fresh: every poller's next run reaches back further, and would see
+// what came in between.
 func (a *account) observe(ctx context.Context, s sighting) error {
-	for {
+	for stale := 0; stale <= maxStale; {
 		last, err := a.ledger.LastStatus(ctx, a.name, s.uid)
 		if err != nil {
 			return err
@@ -166,6 +171,12 @@ func (a *account) observe(ctx context.Context, s sighting) error {
 		known := last.Status()
 		if known == nil || known.Merged {
 			return nil
+		}
+		if s.candidate != nil && isDigits(s.uid) && s.candidate.UID != s.uid {
+			if err := a.followAs(ctx, s, known, last.Event.Extensions); err != nil {
+				return err
+			}
+			s.candidate = nil
 		}
 		state := known.State
 		if s.candidate != nil {
@@ -178,8 +189,12 @@ func (a *account) observe(ctx context.Context, s sighting) error {
 		if len(changed) == 0 {
 			return nil
 		}
+		late := a.isLate(s)
+		if late {
+			stale++
+		}
 		deletion := state.Deleted && !known.Deleted
-		if s.after != last.Seq && (deletion || !s.asked.After(known.SeenAt)) {
+		if late || s.after != last.Seq && (deletion || !s.asked.After(known.SeenAt)) {
 			again, shown, err := a.lookAfter(ctx, s, last.Seq)
 			if err != nil || !shown {
 				return err
@@ -195,50 +210,105 @@ func (a *account) observe(ctx context.Context, s sighting) error {
 		if s.candidate != nil && !s.candidate.TimeLastStatusChanged.IsZero() {
 			st.TimeLastStatusChanged = timeText(s.candidate.TimeLastStatusChanged)
 		}
-		entry, won, err := a.ledger.PutStatus(ctx, a.name, s.uid, last.Seq, a.statusEvent(st, last.Seq, last.Event.Extensions))
-		if err != nil {
+		write, cancel := context.WithDeadline(ctx, s.sent.Add(a.freshness()))
+		_, won, err := a.ledger.PutStatus(write, a.name, s.uid, last.Seq, a.statusEvent(st, last.Seq, last.Event.Extensions))
+		expired := err != nil && write.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err != nil && !expired {
 			return fmt.Errorf("publish the status of candidate_uid %s: %w", s.uid, err)
 		}
-		if !won {
+		if won {
+			a.metrics.statuses.Inc()
+			a.log.Info().Str("candidate_id", st.CandidateID).Str("candidate_uid", s.uid).Str("status", state.Status).
+				Interface("changed", changed).Msg("candidate status changed")
+		}
+		switch {
+		case won && !a.isLate(s):
+			return nil
+		case !won && !expired:
 			continue
 		}
-		a.metrics.statuses.Inc()
-		a.log.Info().Str("candidate_id", st.CandidateID).Str("candidate_uid", s.uid).Str("status", state.Status).
-			Interface("changed", changed).Msg("candidate status changed")
-		if state.Merged || time.Since(s.sent) <= a.cfg.PollOverlap/2 {
-			return nil
-		}
-		again, shown, err := a.lookAfter(ctx, s, entry.Seq)
+		// Late, or it may be stored for all we know. What Comeet shows from now on is told over it.
+		stale++
+		again, shown, err := a.lookAfter(ctx, s, 0)
 		if err != nil || !shown {
 			return err
 		}
 		s = again
 	}
+	return fmt.Errorf("publish the status of candidate_uid %s: what Comeet showed was older than %v each time, POLL_OVERLAP / 2; Comeet or the bus is slow", s.uid, a.freshness())
+}
+
+// followAs follows a candidate by its uid from now on, which was known by the number that Comeet's conflict answer gave: lists
+// don't show that number. Nobody has told what it did before, hence the second look.
+func (a *account) followAs(ctx context.Context, s sighting, known *events.StatusChanged, trace map[string]string) error {
+	c := s.candidate
+	st := events.StatusChanged{
+		Account: a.name, Operation: known.Operation, CandidateID: known.CandidateID, CandidateUID: c.UID, Sourced: known.Sourced,
+		Changed: []events.Change{events.ChangedFirstSeen}, State: stateOver(known.State, c),
+		TimeLastStatusChanged: timeText(c.TimeLastStatusChanged), SeenAt: a.seenAt(s.seen),
+	}
+	_, won, err := a.ledger.PutStatus(ctx, a.name, c.UID, 0, a.statusEvent(st, 0, trace))
+	if err != nil {
+		return fmt.Errorf("write the first status of candidate_uid %s: %w", c.UID, err)
+	}
+	if won {
+		a.metrics.statuses.Inc()
+		a.log.Info().Str("candidate_id", st.CandidateID).Str("candidate_uid", c.UID).Str("known_as", known.CandidateUID).
+			Msg("candidate is followed by its uid, no longer by its number")
+	}
+	again, shown, err := a.look(ctx, c.UID, comeet.Poll)
+	if err != nil || !shown {
+		return err
+	}
+	return a.observe(ctx, again)
+}
+
+// maxStale is how many looks at one candidate in a row may be too old to be published.
+const maxStale = 5
+
+// freshness is how old a look may be when it is published.
+func (a *account) freshness() time.Duration { return max(a.cfg.PollOverlap/2, 100*time.Millisecond) }
+
+// isLate reports whether a look is too old to be published. The wall clock is asked too, since the monotonic one stands still
+// while a virtual machine is suspended.
+func (a *account) isLate(s sighting) bool {
+	return time.Since(s.sent) > a.freshness() || time.Now().Round(0).Sub(s.sent.Round(0)) > a.freshness()
 }
 
 // lookAfter reads a candidate anew after its memory was read. shown is false if Comeet hides it, which changes nothing, unless
-// a list has called it deleted: a deleted candidate may be answered with "not found".
+// a list has called it deleted: a deleted candidate may be answered with "not found", or with a page that says nothing, which
+// counts only when it has done so for long.
 func (a *account) lookAfter(ctx context.Context, s sighting, memory uint64) (again sighting, shown bool, err error) {
 	again, shown, err = a.look(ctx, s.uid, comeet.Poll)
-	if err == nil && !shown && s.candidate != nil && s.candidate.Deleted {
-		again.candidate, shown = s.candidate, true
+	called := s.candidate != nil && s.candidate.Deleted
+	if called && (err == nil && !shown || comeet.KindOf(err) == comeet.Gone && s.runs >= goneAfter) {
+		again.candidate, shown, err = s.candidate, true, nil
 	}
-	again.after = memory
+	again.after, again.runs = memory, s.runs
 	return again, shown, err
 }
 
-// look reads one candidate for what it is now. shown is false if Comeet hides it from this account.
+// look reads one candidate for what it is now. shown is false if Comeet hides it from this account. A uid of digits only is
+// Comeet's other kind of id; what is shown then has another uid.
 func (a *account) look(ctx context.Context, uid string, p comeet.Priority) (s sighting, shown bool, err error) {
-	c, answer, err := a.comeet.RetrieveCandidate(ctx, uid, comeet.WithPriority(p))
+	opts := []comeet.CallOption{comeet.WithPriority(p)}
+	if isDigits(uid) {
+		opts = append(opts, comeet.ByRealID())
+	}
+	c, answer, err := a.comeet.RetrieveCandidate(ctx, uid, opts...)
 	switch kind := comeet.KindOf(err); {
 	case err == nil:
 		return a.sightingOf(uid, c, answer), true, nil
 	case kind == comeet.Merged:
 		return a.sightingOf(uid, nil, answer), true, nil
-	case kind == comeet.NotFound:
+	case kind == comeet.NotFound, kind == comeet.Hidden:
 		return a.sightingOf(uid, nil, answer), false, nil
 	}
-	return sighting{}, false, fmt.Errorf("read candidate_uid %s: %w", uid, err)
+	if answer != nil {
+		s = a.sightingOf(uid, nil, answer)
+	}
+	return s, false, fmt.Errorf("read candidate_uid %s: %w", uid, err)
 }
 
 // ownSource is what this integration is to Comeet as a candidate's source. Nothing tells it but the candidates themselves: the

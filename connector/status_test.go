@@ -43,6 +43,16 @@ func (b bucket) put(key, value string) {
 	}
 }
 
+// pollStarted is when the last complete poll began, by Comeet's clock.
+func (b bucket) pollStarted(key string) time.Time {
+	b.Helper()
+	e, err := b.kv.Get(context.Background(), key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return startedOf(e.Value())
+}
+
 // Each thing that a recruiter may do, and what the feed says of it.
 func TestStatusEventSaysWhatChanged(t *testing.T) {
 	t.Parallel()
@@ -141,6 +151,28 @@ func TestStatusEventSaysWhatChanged(t *testing.T) {
 			w.check()
 		})
 	}
+}
+
+// A row that leaves out the status, or says nothing but the uid, tells nothing new; one that says that it is blank does.
+func TestWhatARowLeavesOutStaysAsItWasKnown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(quick)
+	uid := w.follow(1)[0]
+	w.eventually("Comeet's clock to move on, so that what is seen now is surely newer", func() bool { return time.Since(w.last(uid).SeenAt) > 2*time.Second })
+	told := func() int { return len(w.read().statuses("default")[uid]) }
+	before := told()
+	row := func(more string) comeettest.Fault {
+		return comeettest.Answer(200, `{"candidates":[{"uid":"`+uid+`"`+more+`}],"next_page":null}`)
+	}
+	w.fake.Script(comeettest.ListCandidates, row(""), row(`,"position_uid":"87.405"`))
+	w.polled()
+	if n := told(); n != before {
+		t.Errorf("%d events about what was not told: %v", n-before, w.last(uid).Changed)
+	}
+	w.fake.Script(comeettest.ListCandidates, row(`,"status":null`))
+	w.eventually("a blank status", func() bool { return told() == before+1 })
+	w.check()
 }
 
 // merge puts a candidate into one that somebody else has brought.

@@ -31,7 +31,7 @@ type swept struct {
 // sweep re-reads every followed candidate now and then, for what polls cannot see: changes that Comeet does not count as
 // activity (a source that becomes visible, a merge that no list tells of), and rows that were skipped while pages moved.
 //
-// Bound: every followed candidate is read at least once within SweepInterval. Passes begin SweepInterval / 2 apart and
+// Bound: every followed candidate that Comeet can show is read at least once within SweepInterval. Passes begin SweepInterval / 2 apart and
 // pace themselves to be over in half of that, by what the last one took. They use the spare budget alone, so a pass takes
 // longer while Comeet is down or the budget is used up, and then the bound is the later by that. A crash leaves when the last
 // complete pass began; the pass under way begins anew.
@@ -71,6 +71,10 @@ func (a *account) sweepIfDue(ctx context.Context) (time.Duration, error) {
 	if wait := last.Began.Add(a.cfg.SweepInterval / 2).Sub(now); wait > 0 {
 		return min(wait, a.cfg.SweepInterval/2), nil
 	}
+	if err := a.room.wait(ctx); err != nil {
+		return 0, err
+	}
+	now = a.bus.Now().UTC()
 	p := &pass{account: a, began: now, pause: min(sweepPause, a.cfg.SweepInterval/4/time.Duration(max(last.Requests, 500)))}
 	if err := p.run(ctx); err != nil {
 		return 0, err
@@ -80,6 +84,10 @@ func (a *account) sweepIfDue(ctx context.Context) (time.Duration, error) {
 	}
 	a.metrics.sweepsCompleted.Inc()
 	a.metrics.lastSweep.SetToCurrentTime()
+	a.metrics.sweepUnread.Set(float64(p.unread))
+	if p.unread > 0 {
+		a.log.Warn().Int("unread", p.unread).Str("candidate_uid", p.example).Msg("the sweep could not read some followed candidates; the next pass tries again")
+	}
 	a.log.Info().Int("requests", p.requests).Dur("took", a.bus.Now().Sub(now)).Msg("sweep completed")
 	return max(0, now.Add(a.cfg.SweepInterval/2).Sub(a.bus.Now())), nil
 }
@@ -94,7 +102,15 @@ type pass struct {
 	// million. A uid that hashes like another one's has its turn in the next pass, under another seed.
 	shown []uint64
 	seed  maphash.Seed
+	// skipped are candidates whose look has failed and who have another one at the end of the pass; at most maxSkipped.
+	skipped []string
+	// unread is how many the pass could not read, example one of them.
+	unread  int
+	example string
 }
+
+// maxSkipped bounds what a pass remembers of candidates that it could not read.
+const maxSkipped = 1000
 
 func (p *pass) run(ctx context.Context) error {
 	_, err := p.bus.First(ctx, p.cfg.Names.Events, p.followed())
@@ -108,7 +124,10 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.list(ctx); err != nil {
 		return err
 	}
-	return p.lookAtTheRest(ctx)
+	if err := p.lookAtTheRest(ctx); err != nil {
+		return err
+	}
+	return p.lookAgain(ctx)
 }
 
 // list reads all pages of all candidates.
@@ -122,7 +141,11 @@ func (p *pass) list(ctx context.Context) error {
 	})
 	for pages.Next(ctx) {
 		for i, rows := 0, pages.Items(); i < len(rows); i++ {
-			if err := p.observe(ctx, p.sightingOf(rows[i].UID, &rows[i], pages.Response())); err != nil {
+			err := p.observe(ctx, p.sightingOf(rows[i].UID, &rows[i], pages.Response()))
+			if isOfOneCandidate(err) {
+				continue // it counts as not shown
+			}
+			if err != nil {
 				return err
 			}
 			p.shown = append(p.shown, maphash.String(p.seed, rows[i].UID))
@@ -149,30 +172,57 @@ func (p *pass) lookAtTheRest(ctx context.Context) error {
 		if _, shown := slices.BinarySearch(p.shown, maphash.String(p.seed, uid)); !ok || shown {
 			continue
 		}
-		last, err := p.ledger.LastStatus(ctx, p.name, uid)
-		if err != nil {
-			return err
-		}
-		if st := last.Status(); last.Seq != m.Seq || st == nil || st.Deleted || st.Merged {
-			continue
-		}
-		if err := p.lookAt(ctx, uid, last.Seq); err != nil {
+		err = p.lookAt(ctx, uid, m.Seq)
+		switch {
+		case isOfOneCandidate(err) && len(p.skipped) < maxSkipped:
+			p.skipped = append(p.skipped, uid)
+		case isOfOneCandidate(err):
+			p.missed(uid)
+		case err != nil:
 			return err
 		}
 	}
 }
 
-func (p *pass) lookAt(ctx context.Context, uid string, memory uint64) error {
+// lookAgain has another look at those whom Comeet could not show: it may have been in trouble just then. One that it still
+// cannot show must not keep the pass from its end, for the sake of all others.
+func (p *pass) lookAgain(ctx context.Context) error {
+	for _, uid := range p.skipped {
+		err := p.lookAt(ctx, uid, 0)
+		if isOfOneCandidate(err) {
+			p.missed(uid)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pass) missed(uid string) {
+	p.unread++
+	p.example = uid
+}
+
+// lookAt reads one followed candidate, unless it has ended. Of several entries, only the last one is of interest; entry is the
+// one that led here, or 0.
+func (p *pass) lookAt(ctx context.Context, uid string, entry uint64) error {
+	last, err := p.ledger.LastStatus(ctx, p.name, uid)
+	if err != nil {
+		return err
+	}
+	if st := last.Status(); entry != 0 && last.Seq != entry || st == nil || st.Deleted || st.Merged {
+		return nil
+	}
 	var s sighting
 	var shown bool
-	err := p.ask(ctx, func() (err error) {
+	err = p.ask(ctx, func() (err error) {
 		s, shown, err = p.look(ctx, uid, comeet.Sweep)
 		return err
 	})
 	if err != nil || !shown {
 		return err
 	}
-	s.after = memory
+	s.after = last.Seq
 	return p.observe(ctx, s)
 }
 

@@ -117,6 +117,80 @@ func TestSweepLooksOnlyAtWhomNoPageShows(t *testing.T) {
 	w.check()
 }
 
+// One candidate that Comeet cannot show does not keep a pass from its end: the others behind it are read, and it is counted.
+func TestSweepPassesOverWhomComeetCannotShow(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]comeettest.Fault{
+		"an error page": comeettest.HTMLPage(500), "gone": comeettest.HTMLPage(410), "no page": comeettest.HTMLPage(404), "no uid": comeettest.Answer(200, "{}"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			c := w.run(quick, sweeping, func(c *connector.Config) { c.AdminAddr = "127.0.0.1:0" })
+			uids := w.follow(4)
+			r := w.fake.Recruiter("default")
+			allow := w.refuse(uids[0], f)
+			if err := r.Hide(uids[0]); err != nil {
+				t.Fatal(err)
+			}
+			w.eventually("a pass that counts it", func() bool {
+				return strings.Contains(metrics(t, c), `comeet_connector_sweep_unread_candidates{account="default"} 1`)
+			})
+			// No list tells of this merge.
+			if err := r.Merge(uids[2], uids[1]); err != nil {
+				t.Fatal(err)
+			}
+			w.eventuallyTrue(uids[2])
+			allow()
+			w.eventually("a pass that reads it", func() bool {
+				return strings.Contains(metrics(t, c), `comeet_connector_sweep_unread_candidates{account="default"} 0`)
+			})
+			if !strings.Contains(w.logs.String(), "the sweep could not read some followed candidates") {
+				t.Error("no log tells of it")
+			}
+			w.check()
+		})
+	}
+}
+
+// A candidate that Comeet's conflict answer named by a number, while it could not be read, is followed by its uid as soon as a
+// sweep has read it.
+func TestSweepFollowsByUIDWhoWasKnownByNumber(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.fake.Recruiter("default")
+	r.Deny(comeettest.ReadOwnCandidates, comeettest.ReadOtherCandidates)
+	w.run(quick, sweeping, func(c *connector.Config) { c.DeniedRetry = 300 * time.Millisecond })
+	w.fake.Script(comeettest.CreateCandidate, comeettest.DropAfter())
+	w.publish("e1", person(1))
+	accepted, ok := w.outcome("e1").Data.(*events.Accepted)
+	uid := w.fake.Candidates("default")[0].UID
+	if !ok || accepted.CandidateUID == uid {
+		t.Fatalf("outcome %+v, want one that names a number", accepted)
+	}
+	if err := r.Hire(uid); err != nil {
+		t.Fatal(err)
+	}
+	r.Grant(comeettest.ReadOwnCandidates, comeettest.ReadOtherCandidates)
+	w.eventually("a status under the uid", func() bool { return len(w.read().statuses("default")[uid]) > 0 })
+	w.eventuallyTrue(uid)
+	if st := w.last(uid); st.Operation != accepted.Operation || st.CandidateID != "src-1" || st.Sourced == nil {
+		t.Errorf("the status does not say whose it is: %+v", st)
+	}
+	w.eventually("the number to end", func() bool { return w.last(accepted.CandidateUID).Merged })
+	// From now on polls follow it.
+	if err := r.Reject(uid, "not a fit"); err != nil {
+		t.Fatal(err)
+	}
+	w.eventuallyTrue(uid)
+	w.inOrder(uid)
+	w.polled()
+	if n := len(w.read().statuses("default")[accepted.CandidateUID]); n != 2 {
+		t.Errorf("%d status events of the number, want the first and the end", n)
+	}
+	w.check()
+}
+
 // A pass that fails begins anew; what a crash leaves is when the last complete one began.
 func TestSweepBeginsAnewAfterFailureAndCrash(t *testing.T) {
 	t.Parallel()

@@ -127,11 +127,30 @@ func TestDeletedCandidates(t *testing.T) {
 	if a := c.get("/candidates/" + uids[0]); a.status != 404 {
 		t.Errorf("read: %d %s", a.status, a.raw)
 	}
+	s.Switch(func(sw *comeettest.Switches) { sw.DeletedGetPage = 410 })
+	if a := c.get("/candidates/" + uids[0]); a.status != 410 || !strings.HasPrefix(a.raw, "<!DOCTYPE html>") {
+		t.Errorf("read: %d %s", a.status, a.raw)
+	}
 	if a := c.get("/deleted-candidates"); a.raw != `{"candidates":["`+uids[0]+`"],"next_page":null}` {
 		t.Errorf("deleted-candidates: %s", a.raw)
 	}
 	if err := r.Reject(uids[0], ""); err == nil {
 		t.Error("a deleted candidate can be rejected")
+	}
+	assertNoViolations(t, s)
+}
+
+func TestHiddenCandidateIsNotFoundOrForbidden(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	c := inMemory(t, s)
+	uid := c.created(noor())
+	must(t, s.Recruiter(comeettest.DefaultAccount).Hide(uid))
+	for sw, want := range map[int]string{0: `"error":"not_found"`, 404: `"error":"not_found"`, 403: `"error":"no_permission"`} {
+		s.Switch(func(s *comeettest.Switches) { s.HiddenGetStatus = sw })
+		if a := c.get("/candidates/" + uid); !strings.Contains(a.raw, want) {
+			t.Errorf("switch %d: %d %s", sw, a.status, a.raw)
+		}
 	}
 	assertNoViolations(t, s)
 }

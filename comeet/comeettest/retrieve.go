@@ -11,7 +11,8 @@ import (
 //
 // Imitated: the full candidate; IDENTIFIER_TYPE: REAL_ID makes the path the numeric id [D: retrieve-a-candidate], without it
 // a numeric id is 404 [O: riverside]; 401 duplicate_candidate without the survivor for a merged-away one [D:
-// error-responses]; 404 not_found [D]. A deleted one, and a new one within its delay: UNKNOWN, Switches.
+// error-responses]; 404 not_found [D]. A deleted one, one that the app may not see, and a new one within its delay: UNKNOWN,
+// Switches.
 // Not imitated: include, whose names are UNKNOWN; it is accepted and ignored.
 func (c *call) retrieveCandidate() reply {
 	if bad := c.permit(ReadOwnCandidates, ReadOtherCandidates); bad != nil {
@@ -24,6 +25,10 @@ func (c *call) retrieveCandidate() reply {
 		id, _ := strconv.ParseInt(c.uid, 10, 64)
 		can = a.byRealID[id]
 	}
+	if can != nil && !a.visible(can.cur) && c.sw.HiddenGetStatus == http.StatusForbidden {
+		a.mu.RUnlock()
+		return noPermission()
+	}
 	if can == nil || !a.visible(can.cur) || time.Since(can.born) < c.sw.VisibleInGetAfter {
 		a.mu.RUnlock()
 		return notFound("Candidate " + c.uid)
@@ -35,6 +40,8 @@ func (c *call) retrieveCandidate() reply {
 	switch {
 	case r.v.mergedInto != "":
 		return apiError(http.StatusUnauthorized, "duplicate_candidate", "Candidate is a duplicate")
+	case r.v.deleted && c.sw.DeletedGetPage != 0:
+		return htmlPage(c.sw.DeletedGetPage, http.StatusText(c.sw.DeletedGetPage))
 	case r.v.deleted && c.sw.DeletedGetNotFound:
 		return notFound("Candidate " + c.uid)
 	}

@@ -108,6 +108,11 @@ type Switches struct {
 	Stubs StubFilter
 	// DeletedGetNotFound answers 404 not_found for a deleted candidate. False answers 200 with uid and deleted only.
 	DeletedGetNotFound bool
+	// DeletedGetPage answers a deleted candidate's GET with an HTML page of this status, 404 or 410; wins over DeletedGetNotFound.
+	// Zero: no page.
+	DeletedGetPage int
+	// HiddenGetStatus answers GET /candidates/{uid} for a candidate that the app may not see: 404 or 403. Zero means 404.
+	HiddenGetStatus int
 	// DeletedEnvelope wraps GET /deleted-candidates into {"candidates": [...], "next_page": null}. False: the bare array.
 	DeletedEnvelope bool
 	// MergedListed keeps merged-away candidates in lists as they last were.
