@@ -8,11 +8,12 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
 )
 
-// bookingsOn is an owner's budget record on a bus. Which replica owns an account is hashed from random names, so two owners at the
-// same moment are made here.
-func bookingsOn(t *testing.T, url string) *bookings {
+// accountOn is an account on a bus, as far as it needs one. Which replica owns an account is hashed from random names, so two owners
+// at the same moment are made here.
+func accountOn(t *testing.T, url string) *account {
 	t.Helper()
 	b, err := bus.Connect(t.Context(), bus.Config{URL: url})
 	if err != nil {
@@ -22,13 +23,19 @@ func bookingsOn(t *testing.T, url string) *bookings {
 	if err := b.Ensure(t.Context(), bus.Layout{Names: bus.DefaultNames, EventsMaxBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	a := &account{name: "default", bus: b}
-	a.cfg.Replica, a.cfg.RateLimit = "the same name", comeet.Limit{Requests: 50, Window: 2 * time.Second}
+	a := &account{name: "default", bus: b, ledger: ledger.New(b, bus.DefaultNames.Events)}
+	a.cfg.Config = Config{Replica: "the same name"}.WithDefaults()
+	a.cfg.RateLimit = comeet.Limit{Requests: 50, Window: 2 * time.Second}
 	a.gate = comeet.NewGate(comeet.GateConfig{Limit: a.cfg.RateLimit})
 	if a.cursors, err = b.Bucket(t.Context(), bus.DefaultNames.Cursors); err != nil {
 		t.Fatal(err)
 	}
-	return &bookings{a: a}
+	return a
+}
+
+func bookingsOn(t *testing.T, url string) *bookings {
+	t.Helper()
+	return &bookings{a: accountOn(t, url)}
 }
 
 func startServer(t *testing.T) *bustest.Server {

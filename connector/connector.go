@@ -331,7 +331,7 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	if err != nil {
 		return err
 	}
-	a.streamCreated, a.streamMaxAge = st.Created, st.MaxAge
+	a.streamCreated, a.ageLimit = st.Created, ageLimit(st.MaxAge)
 	subjects := []string{events.SourcedSubject(cfg.Name)}
 	if cfg.Name == AccountDefault {
 		subjects = append(subjects, events.SourcedSubject(""))
