@@ -327,6 +327,8 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 		comeet: client, gate: client.Gate(), downloads: c.downloads, room: c.room, work: work,
 		filesMemory: c.filesMemory, filesShare: semaphore.NewWeighted(accountFilesMemory),
 	}
+	a.metrics.begin()
+	defer a.metrics.end()
 	st, err := b.StreamState(ctx, c.cfg.Names.Sourced, "")
 	if err != nil {
 		return err
