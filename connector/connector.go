@@ -339,7 +339,7 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 		subjects = append(subjects, events.SourcedSubject(""))
 	}
 	a.consumer, err = b.Consumer(ctx, bus.ConsumerSpec{
-		Stream: c.cfg.Names.Sourced, Durable: "comeet-" + cfg.Name, Subjects: subjects,
+		Stream: c.cfg.Names.Sourced, Durable: consumerOf(cfg.Name), Subjects: subjects,
 		AckWait: c.cfg.lease(), MaxAckPending: maxAckPending(cfg.Workers),
 	})
 	if err != nil {
@@ -361,6 +361,9 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	defer served.Stop()
 	return a.run(ctx)
 }
+
+// consumerOf names an account's durable consumer.
+func consumerOf(account string) string { return "comeet-" + account }
 
 // tellBus logs what happens to the connection, a repeated trouble once in ten seconds.
 func tellBus(log zerolog.Logger) func(bus.ConnEvent) {
