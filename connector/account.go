@@ -29,13 +29,14 @@ type account struct {
 	comeet   *comeet.Client
 	gate     *comeet.Gate
 	consumer *bus.Consumer
-	// streamCreated is when the sourced stream was made, streamMaxAge how long it keeps an event; 0 is for ever.
+	// streamCreated is when the sourced stream was made.
 	streamCreated time.Time
-	streamMaxAge  time.Duration
-	catalogue     *catalogue
-	cursors       *bus.Bucket
-	objects       *bus.Objects
-	downloads     *http.Client
+	// ageLimit is how old an event may get.
+	ageLimit  time.Duration
+	catalogue *catalogue
+	cursors   *bus.Bucket
+	objects   *bus.Objects
+	downloads *http.Client
 	// filesMemory is all accounts' memory for files, filesShare how much of it this account may take.
 	filesMemory, filesShare *semaphore.Weighted
 	// room is shut while the events stream is nearly full.

@@ -214,7 +214,8 @@ func (c *campaign) operate() {
 
 func (c *campaign) resume(account string) {
 	c.withBus(func(ctx context.Context, cfg connector.Config) error {
-		return connector.ResumeAccount(ctx, cfg, account)
+		_, err := connector.ResumeAccount(ctx, cfg, account)
+		return err
 	})
 }
 

@@ -327,17 +327,19 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 		comeet: client, gate: client.Gate(), downloads: c.downloads, room: c.room, work: work,
 		filesMemory: c.filesMemory, filesShare: semaphore.NewWeighted(accountFilesMemory),
 	}
+	a.metrics.begin()
+	defer a.metrics.end()
 	st, err := b.StreamState(ctx, c.cfg.Names.Sourced, "")
 	if err != nil {
 		return err
 	}
-	a.streamCreated, a.streamMaxAge = st.Created, st.MaxAge
+	a.streamCreated, a.ageLimit = st.Created, ageLimit(st.MaxAge)
 	subjects := []string{events.SourcedSubject(cfg.Name)}
 	if cfg.Name == AccountDefault {
 		subjects = append(subjects, events.SourcedSubject(""))
 	}
 	a.consumer, err = b.Consumer(ctx, bus.ConsumerSpec{
-		Stream: c.cfg.Names.Sourced, Durable: "comeet-" + cfg.Name, Subjects: subjects,
+		Stream: c.cfg.Names.Sourced, Durable: consumerOf(cfg.Name), Subjects: subjects,
 		AckWait: c.cfg.lease(), MaxAckPending: maxAckPending(cfg.Workers),
 	})
 	if err != nil {
@@ -359,6 +361,9 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	defer served.Stop()
 	return a.run(ctx)
 }
+
+// consumerOf names an account's durable consumer.
+func consumerOf(account string) string { return "comeet-" + account }
 
 // tellBus logs what happens to the connection, a repeated trouble once in ten seconds.
 func tellBus(log zerolog.Logger) func(bus.ConnEvent) {

@@ -10,19 +10,27 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// An event that waits for longer than its stream keeps it would vanish without an outcome. So it is ended in time, as expired,
-// whether a worker holds it or nothing may be fetched at all.
+// An event that waits for longer than its stream keeps it would vanish without an outcome, and one that comes back when the ledger has
+// forgotten its outcome would be submitted again. So it is ended in time, as expired, whether a worker holds it or nothing may be fetched at all.
 
 // errExpired is the cause with which a submission's waits end.
-var errExpired = errors.New("the event nears its stream's age limit")
+var errExpired = errors.New("the event nears its age limit")
 
-// expiry is how old an event may get: a tenth of its stream's age limit, at most a day, is left for ending it. 0 means for ever.
-func expiry(maxAge time.Duration) time.Duration { return maxAge - min(maxAge/10, 24*time.Hour) }
-
-// expires is when an event stored at a time must have its outcome; ok is false if its stream keeps it for ever.
-func (a *account) expires(stored time.Time) (at time.Time, ok bool) {
-	return stored.Add(expiry(a.streamMaxAge)), a.streamMaxAge > 0
+// ageLimit is how old an event may get at all: as old as its stream keeps it, 0 being for ever, and no older than half of the time for
+// which the ledger remembers outcomes. An event that came back later could find it empty and be submitted again.
+func ageLimit(streamMaxAge time.Duration) time.Duration {
+	const most = ledger.KeepOutcomes / 2
+	if streamMaxAge == 0 {
+		return most
+	}
+	return min(streamMaxAge, most)
 }
+
+// expiry is how old an event may get without an outcome: a tenth of its age limit, at most a day, is left for ending it.
+func expiry(limit time.Duration) time.Duration { return limit - min(limit/10, 24*time.Hour) }
+
+// expires is when an event stored at a time must have its outcome.
+func (a *account) expires(stored time.Time) time.Time { return stored.Add(expiry(a.ageLimit)) }
 
 // expire ends an event that waited for too long. What is in doubt stays in doubt, for a person.
 func (s *submission) expire(last ledger.Entry) error {
@@ -32,8 +40,13 @@ func (s *submission) expire(last ledger.Entry) error {
 			return err
 		}
 	}
-	why := &refusal{reason: events.ReasonExpired, message: "the event waited until its stream's age limit; it was not submitted. Replay it when Comeet takes candidates again"}
+	why := &refusal{reason: events.ReasonExpired, message: "the event waited until its age limit; it was not submitted. Replay it when Comeet takes candidates again"}
 	if c := last.Claimed(); c != nil && c.State != events.StateReleased && c.State != events.StateErased {
+		ours := c.Sourced.Source == s.identity.Source && c.Sourced.ID == s.identity.ID
+		left := s.stored.Add(s.ageLimit).Sub(s.bus.Now())
+		if wait := s.untilRipe(last, c); wait > 0 && wait < left/2 && (!ours || c.State == events.StateClaimed) {
+			return errLater{wait, "another worker's claim is young"} // whose request may be running, or who will be back
+		}
 		why = &refusal{reason: events.ReasonInDoubt, message: "a submission got no usable answer and could not be looked up before the event's age limit; check position " + c.PositionUID + " by hand, then replay"}
 	}
 	if last.Erased() {
@@ -55,10 +68,7 @@ func (s *submission) expire(last ledger.Entry) error {
 // endExpired looks now and then for events that nobody may fetch, since Comeet is down, denied or paused, and ends those that
 // have become too old.
 func (a *account) endExpired(ctx context.Context) error {
-	if a.streamMaxAge == 0 {
-		return nil
-	}
-	every := min(time.Hour, (a.streamMaxAge-expiry(a.streamMaxAge))/4)
+	every := min(time.Hour, (a.ageLimit-expiry(a.ageLimit))/4)
 	for rest(ctx, every) {
 		for {
 			oldest, err := a.consumer.Oldest(ctx)
@@ -66,10 +76,10 @@ func (a *account) endExpired(ctx context.Context) error {
 				break
 			}
 			if err != nil {
-				a.log.Error().Err(err).Msg("could not look for events that near their stream's age limit")
+				a.log.Error().Err(err).Msg("could not look for events that near their age limit")
 				break
 			}
-			if at, _ := a.expires(oldest); a.bus.Now().Before(at) {
+			if a.bus.Now().Before(a.expires(oldest)) {
 				break
 			}
 			fetched := false

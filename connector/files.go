@@ -255,6 +255,8 @@ func newDownloads(private bool) *http.Client {
 			if len(via) > 3 || r.URL.Scheme != "https" {
 				return errRedirect
 			}
+			// net/http names the address that redirects, which may be a key to the file.
+			r.Header.Del("Referer")
 			return nil
 		},
 	}

@@ -36,7 +36,13 @@ func TestDownload(t *testing.T) {
 	answer("/gone", 404, "KEYMARK")
 	answer("/denied", 403, "")
 	answer("/broken", 500, "")
-	redirect("/once", "/file")
+	redirect("/once", "/curious")
+	mux.HandleFunc("/curious", func(w http.ResponseWriter, r *http.Request) {
+		if r.Referer() != "" {
+			t.Errorf("the target of a redirect learns where from: %s", r.Referer())
+		}
+		_, _ = w.Write([]byte(file))
+	})
 	redirect("/ever", "/ever")
 	redirect("/plain", "http://127.0.0.1:1/file")
 	mux.HandleFunc("/restarting", func(w http.ResponseWriter, _ *http.Request) {

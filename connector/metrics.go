@@ -69,19 +69,19 @@ func newMetrics() *metrics {
 	return m
 }
 
-// accountMetrics are one account's, with every value of a closed set present from the start.
+// accountMetrics are one account's, with every value of a closed set present from the start. What it has counted stays as it is
+// when another replica serves the account; what it shows of the present is there only from begin to end.
 type accountMetrics struct {
-	m                           *metrics
-	account                     string
-	statuses, unfinished        prometheus.Counter
-	overtaken                   prometheus.Counter
-	pollsCompleted, pollsFailed prometheus.Counter
-	lastPoll                    prometheus.Gauge
-	waiting, held               prometheus.Gauge
-	sweepsCompleted             prometheus.Counter
-	sweepsFailed                prometheus.Counter
-	lastSweep                   prometheus.Gauge
-	pollUnread, sweepUnread     prometheus.Gauge
+	m                             *metrics
+	account                       string
+	statuses, unfinished          prometheus.Counter
+	overtaken                     prometheus.Counter
+	pollsCompleted, pollsFailed   prometheus.Counter
+	sweepsCompleted, sweepsFailed prometheus.Counter
+
+	lastPoll, lastSweep     prometheus.Gauge
+	pollUnread, sweepUnread prometheus.Gauge
+	waiting, held           prometheus.Gauge
 }
 
 func (m *metrics) of(account string) *accountMetrics {
@@ -90,11 +90,7 @@ func (m *metrics) of(account string) *accountMetrics {
 		statuses: m.statuses.WithLabelValues(account), unfinished: m.unfinished.WithLabelValues(account),
 		overtaken:      m.overtaken.WithLabelValues(account),
 		pollsCompleted: m.polls.WithLabelValues(account, "completed"), pollsFailed: m.polls.WithLabelValues(account, "failed"),
-		lastPoll: m.lastPoll.WithLabelValues(account),
-		waiting:  m.waiting.WithLabelValues(account), held: m.held.WithLabelValues(account),
 		sweepsCompleted: m.sweeps.WithLabelValues(account, "completed"), sweepsFailed: m.sweeps.WithLabelValues(account, "failed"),
-		lastSweep:  m.lastSweep.WithLabelValues(account),
-		pollUnread: m.pending.WithLabelValues(account), sweepUnread: m.unread.WithLabelValues(account),
 	}
 	for _, o := range []events.Outcome{events.OutcomeCreated, events.OutcomeExisting, events.OutcomeRecovered, events.OutcomeDuplicate} {
 		am.accepted(o)
@@ -107,6 +103,20 @@ func (m *metrics) of(account string) *accountMetrics {
 		am.failed(r)
 	}
 	return am
+}
+
+// begin shows the present of an account that this replica serves from now on.
+func (m *accountMetrics) begin() {
+	m.lastPoll, m.lastSweep = m.m.lastPoll.WithLabelValues(m.account), m.m.lastSweep.WithLabelValues(m.account)
+	m.waiting, m.held = m.m.waiting.WithLabelValues(m.account), m.m.held.WithLabelValues(m.account)
+	m.pollUnread, m.sweepUnread = m.m.pending.WithLabelValues(m.account), m.m.unread.WithLabelValues(m.account)
+}
+
+// end takes it away, for it is another replica's to show.
+func (m *accountMetrics) end() {
+	for _, g := range []*prometheus.GaugeVec{m.m.lastPoll, m.m.lastSweep, m.m.waiting, m.m.held, m.m.pending, m.m.unread, m.m.byState} {
+		g.DeletePartialMatch(prometheus.Labels{"account": m.account})
+	}
 }
 
 func (m *accountMetrics) accepted(o events.Outcome) prometheus.Counter {

@@ -127,30 +127,59 @@ func (p *pauses) apply(ctx context.Context, keys map[string]struct{}) {
 	p.once.Do(func() { close(p.read) })
 }
 
-// PauseAccount holds an account until ResumeAccount: nothing is fetched or sent for it, and nothing is lost.
+// PauseAccount holds an account until ResumeAccount: nothing is fetched or sent for it, and nothing is lost. An account that no
+// connector has ever served may be paused beforehand; that is a warning in the log, since it may be a misspelled name.
 func PauseAccount(ctx context.Context, cfg Config, account, reason string) error {
-	if !accountName.MatchString(account) {
-		return fmt.Errorf("account name %q: must match %s", account, accountName)
+	if err := checkAccountName(account); err != nil {
+		return err
 	}
-	return withAccounts(ctx, cfg, func(b *bus.Bucket) error {
+	return withAccounts(ctx, cfg, func(b *bus.Bus, bucket *bus.Bucket) error {
 		raw, err := json.Marshal(Pause{Reason: reason, Since: time.Now().UTC().Truncate(time.Second)})
 		if err != nil {
 			return err
 		}
-		return b.Put(ctx, pausedKey+account, raw)
+		if err := bucket.Put(ctx, pausedKey+account, raw); err != nil {
+			return err
+		}
+		served, err := b.HasConsumer(ctx, cfg.WithDefaults().Names.Sourced, consumerOf(account))
+		if err == nil && !served {
+			cfg.Log.Warn().Str("account", account).Msg("no connector has served an account of this name yet; check the spelling")
+		}
+		return err
 	})
 }
 
-// ResumeAccount ends a pause. It is no error if there is none.
-func ResumeAccount(ctx context.Context, cfg Config, account string) error {
-	return withAccounts(ctx, cfg, func(b *bus.Bucket) error { return b.Delete(ctx, pausedKey+account) })
+// ResumeAccount ends a pause, and reports whether there was one.
+func ResumeAccount(ctx context.Context, cfg Config, account string) (paused bool, err error) {
+	if err := checkAccountName(account); err != nil {
+		return false, err
+	}
+	err = withAccounts(ctx, cfg, func(_ *bus.Bus, bucket *bus.Bucket) error {
+		_, _, err := bucket.Get(ctx, pausedKey+account)
+		if errors.Is(err, bus.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		paused = true
+		return bucket.Delete(ctx, pausedKey+account)
+	})
+	return paused, err
+}
+
+func checkAccountName(account string) error {
+	if !accountName.MatchString(account) {
+		return fmt.Errorf("account name %q: must match %s", account, accountName)
+	}
+	return nil
 }
 
 // Pauses lists the accounts that are paused, by name.
 func Pauses(ctx context.Context, cfg Config) ([]Pause, error) {
 	var out []Pause
-	err := withAccounts(ctx, cfg, func(b *bus.Bucket) error {
-		all, err := b.All(ctx, strings.TrimSuffix(pausedKey, "."))
+	err := withAccounts(ctx, cfg, func(_ *bus.Bus, bucket *bus.Bucket) error {
+		all, err := bucket.All(ctx, strings.TrimSuffix(pausedKey, "."))
 		if err != nil {
 			return err
 		}
@@ -166,7 +195,7 @@ func Pauses(ctx context.Context, cfg Config) ([]Pause, error) {
 	return out, err
 }
 
-func withAccounts(ctx context.Context, cfg Config, do func(*bus.Bucket) error) error {
+func withAccounts(ctx context.Context, cfg Config, do func(*bus.Bus, *bus.Bucket) error) error {
 	cfg = cfg.WithDefaults()
 	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, Creds: cfg.NATSCreds, Server: cfg.NATSServer, Name: "comeet-connector accounts", OnEvent: tellBus(cfg.Log)})
 	if err != nil {
@@ -180,5 +209,5 @@ func withAccounts(ctx context.Context, cfg Config, do func(*bus.Bucket) error) e
 	if err != nil {
 		return err
 	}
-	return do(bucket)
+	return do(b, bucket)
 }

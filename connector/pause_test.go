@@ -29,8 +29,8 @@ func TestPausedAccountWaitsAndOthersDoNot(t *testing.T) {
 	if err != nil || len(held) != 1 || held[0].Account != "acme" || held[0].Reason != "contract under review" {
 		t.Fatalf("pauses %+v, %v", held, err)
 	}
-	if err := connector.ResumeAccount(ctx, cfg, "acme"); err != nil {
-		t.Fatal(err)
+	if paused, err := connector.ResumeAccount(ctx, cfg, "acme"); err != nil || !paused {
+		t.Fatalf("paused before: %v, %v", paused, err)
 	}
 	w.outcome("held")
 	w.check()

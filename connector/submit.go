@@ -96,11 +96,9 @@ func (s *submission) run(m *bus.Msg) error {
 		return err
 	}
 	s.knownBy = s.stored
-	if at, ok := s.expires(s.stored); ok {
-		var cancel context.CancelFunc
-		s.intake, cancel = context.WithTimeoutCause(s.intake, at.Sub(s.bus.Now()), errExpired)
-		defer cancel()
-	}
+	var cancel context.CancelFunc
+	s.intake, cancel = context.WithTimeoutCause(s.intake, s.expires(s.stored).Sub(s.bus.Now()), errExpired)
+	defer cancel()
 	for last := (ledger.Entry{}); ; {
 		if context.Cause(s.intake) == errExpired {
 			return s.expire(last)

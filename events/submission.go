@@ -45,7 +45,7 @@ const (
 	ReasonFileRefused       Reason = "file_refused"       // Comeet refused a file, or it is too large
 	ReasonFileMissing       Reason = "file_missing"       // a file isn't where the event says
 	ReasonInDoubt           Reason = "in_doubt"           // whether Comeet has it could not be found out
-	ReasonExpired           Reason = "expired"            // it waited until its stream's age limit
+	ReasonExpired           Reason = "expired"            // it waited until its age limit
 	ReasonErased            Reason = "erased"             // its operation was erased on request; there is no dead letter
 )
 

@@ -65,9 +65,14 @@ func (c resumeCommand) Run(ctx context.Context, s *settings, out io.Writer) erro
 	if err != nil {
 		return err
 	}
-	if err := connector.ResumeAccount(ctx, quietly(cfg), c.Account); err != nil {
+	paused, err := connector.ResumeAccount(ctx, quietly(cfg), c.Account)
+	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "account %s goes on\n", c.Account)
+	now := "goes on"
+	if !paused {
+		now = "was not paused"
+	}
+	_, err = fmt.Fprintf(out, "account %s %s\n", c.Account, now)
 	return err
 }

@@ -30,13 +30,13 @@ type deadlettersCommand struct {
 	Discard lettersDiscardCommand `cmd:"" help:"Erase dead letters for good; a note with the reason stays."`
 }
 
-// openDesk joins the bus without its everyday messages. Accounts tell their fallback positions; without credentials they don't.
+// openDesk joins the bus without its everyday messages.
 func openDesk(ctx context.Context, s *settings) (*connector.Desk, error) {
 	cfg, err := s.busConfig()
 	if err != nil {
 		return nil, err
 	}
-	cfg.Accounts, _ = s.accounts()
+	cfg.Accounts = s.fallbacks()
 	return connector.OpenDesk(ctx, quietly(cfg))
 }
 

@@ -127,6 +127,16 @@ func TestDeadletters(t *testing.T) {
 			t.Errorf("%v shows the person:\n%s", tt.args, got)
 		}
 	}
+	// The desk of somebody without credentials knows the fallback positions too.
+	config := file(t, "accounts:\n  - name: default\n    fallback_position: \"87.405\"\n")
+	for _, vars := range []map[string]string{
+		{"NATS_URL": o.vars["NATS_URL"], "LOG_LEVEL": "error", "FALLBACK_POSITION": "87.405"},
+		{"NATS_URL": o.vars["NATS_URL"], "LOG_LEVEL": "error", "CONFIG": config},
+	} {
+		if got := succeed(t, vars, "deadletters", "replay", seqs["e2"], "--dry-run"); !strings.Contains(got, "would be submitted to position 87.405, matched by fallback") {
+			t.Errorf("with a fallback position and no credentials: %s", got)
+		}
+	}
 	if got := succeed(t, o.vars, "deadletters", "show", seqs["e1"], "--unmask"); !strings.Contains(got, person) {
 		t.Errorf("unmasked:\n%s", got)
 	}

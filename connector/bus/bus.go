@@ -87,8 +87,8 @@ type Bus struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	notify func(ConnEvent)
-	// offset is the server's clock minus ours, in nanoseconds.
-	offset atomic.Int64
+	// clock is the last trusted look at the server's clock; nil before the first.
+	clock atomic.Pointer[clockLook]
 	// line holds a context that ends when the connection breaks, comes back or is closed: what was asked before gets no answer.
 	line atomic.Pointer[line]
 	// denied holds the server's last complaint about a missing permission.
@@ -222,8 +222,34 @@ func (b *Bus) MaxPayload() int64 { return b.nc.MaxPayload() }
 // Clustered reports whether the server that we are connected to is part of a cluster.
 func (b *Bus) Clustered() bool { return b.nc.ConnectedClusterName() != "" }
 
-// Now is the server's clock, by which stored messages are stamped: ours, corrected by what the last StreamState told.
-func (b *Bus) Now() time.Time { return time.Now().Add(time.Duration(b.offset.Load())) }
+// Now is the server's clock, by which stored messages are stamped: what the last StreamState told, and the time that has passed
+// since. A step of our own wall clock does not move it. Before the first StreamState it is our own clock.
+func (b *Bus) Now() time.Time {
+	l := b.clock.Load()
+	if l == nil {
+		return time.Now()
+	}
+	return l.at(time.Now())
+}
+
+// clockLook is what the server's clock said at a moment of our monotonic one.
+type clockLook struct{ server, here time.Time }
+
+func (l *clockLook) at(here time.Time) time.Time { return l.server.Add(here.Sub(l.here)) }
+
+// slowLook is how long a look at the server's clock may take to be taken for better than the one before: the answer may have been
+// given at any moment of it.
+const slowLook = time.Second
+
+// sawClock takes in what the server's clock said between two moments of ours. A slow look counts only if there is none yet, or if
+// it proves the last one wrong.
+func (b *Bus) sawClock(server, before, after time.Time) {
+	took := after.Sub(before)
+	if l := b.clock.Load(); l != nil && took > slowLook && !server.Before(l.at(before)) && !server.After(l.at(after)) {
+		return
+	}
+	b.clock.Store(&clockLook{server, before.Add(took / 2)})
+}
 
 // StreamState is what a look at a stream tells.
 type StreamState struct {
@@ -251,7 +277,7 @@ func (b *Bus) StreamState(ctx context.Context, stream, filter string) (StreamSta
 		after := time.Now()
 		info := s.CachedInfo()
 		if !info.TimeStamp.IsZero() {
-			b.offset.Store(int64(info.TimeStamp.Sub(before.Add(after.Sub(before) / 2))))
+			b.sawClock(info.TimeStamp, before, after)
 		}
 		if filter != "" {
 			if info, err = s.Info(ctx, jetstream.WithSubjectFilter(filter)); err != nil {

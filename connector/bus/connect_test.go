@@ -208,3 +208,28 @@ func TestNowIsTheServersClock(t *testing.T) {
 		t.Errorf("a stream that is not there: %v", err)
 	}
 }
+
+// An answer that was long on its way says little of the server's clock, and does not replace a better one.
+func TestNowIgnoresSlowLooks(t *testing.T) {
+	t.Parallel()
+	s, _ := ready(t, bustest.Options{})
+	p := proxy(t, s)
+	b := connect(t, p.URL(), nil)
+	look := func() {
+		t.Helper()
+		if _, err := b.StreamState(soon(t), bus.DefaultNames.Events, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look()
+	off := func() time.Duration { return time.Since(b.Now()).Abs() } // the server runs on our own clock
+	if off() > 500*time.Millisecond {
+		t.Fatalf("%v off after a look without delay", off())
+	}
+	const late = 3 * time.Second
+	p.Delay(late)
+	look()
+	if off() > late/3 {
+		t.Errorf("%v off after an answer that took %v", off(), late)
+	}
+}

@@ -59,6 +59,18 @@ func (b *Bus) Consumer(ctx context.Context, spec ConsumerSpec) (*Consumer, error
 	return out, nil
 }
 
+// HasConsumer reports whether a durable exists.
+func (b *Bus) HasConsumer(ctx context.Context, stream, durable string) (bool, error) {
+	err := b.try(ctx, func(ctx context.Context) error {
+		_, err := b.js.Consumer(ctx, stream, durable)
+		return err
+	})
+	if err == nil || errors.Is(err, ErrGone) {
+		return err == nil, nil
+	}
+	return false, fmt.Errorf("look for consumer %s on stream %s: %w", durable, stream, err)
+}
+
 // fetchHeartbeat tells a server that forgot a pull (restart, new leader) from a quiet stream: two missing ones end it.
 const fetchHeartbeat = 2 * time.Second
 

@@ -20,8 +20,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// KeepOutcomes is how long claims and outcomes stay; statuses stay as long as the stream does. It must exceed the age limit
-// of the sourced stream by far, else an event could come back to a ledger that has forgotten it.
+// KeepOutcomes is how long claims and outcomes stay; statuses stay as long as the stream does. No event
+// older than half of it is submitted, however long its stream keeps it: it could come back to a ledger that has forgotten it.
 const KeepOutcomes = 400 * 24 * time.Hour
 
 // Ledger reads and writes the entries of one stream.

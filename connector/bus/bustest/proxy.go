@@ -5,14 +5,17 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Proxy stands between clients and a server. It can swallow what the server says, so that writes are stored and their
-// acknowledgements lost, and break connections.
+// acknowledgements lost, hold it up, and break connections.
 type Proxy struct {
 	l    net.Listener
 	mute atomic.Bool
-	wg   sync.WaitGroup
+	// delay is how long each answer is under way, in nanoseconds.
+	delay atomic.Int64
+	wg    sync.WaitGroup
 
 	mu    sync.Mutex // guards conns
 	conns []net.Conn
@@ -56,6 +59,9 @@ func (p *Proxy) URL() string { return "nats://" + p.l.Addr().String() }
 // Mute swallows what the server says, or no longer does. What was swallowed is lost: Cut before the client is to understand again.
 func (p *Proxy) Mute(on bool) { p.mute.Store(on) }
 
+// Delay holds up each piece of what the server says.
+func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
+
 // Cut breaks every connection; clients may connect anew.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
@@ -83,5 +89,6 @@ func (a answers) Write(b []byte) (int, error) {
 	if a.p.mute.Load() {
 		return len(b), nil
 	}
+	time.Sleep(time.Duration(a.p.delay.Load()))
 	return a.client.Write(b)
 }

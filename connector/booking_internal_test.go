@@ -1,0 +1,112 @@
+package connector
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
+)
+
+// accountOn is an account on a bus, as far as it needs one. Which replica owns an account is hashed from random names, so two owners
+// at the same moment are made here.
+func accountOn(t *testing.T, url string) *account {
+	t.Helper()
+	b, err := bus.Connect(t.Context(), bus.Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if err := b.Ensure(t.Context(), bus.Layout{Names: bus.DefaultNames, EventsMaxBytes: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	a := &account{name: "default", bus: b, ledger: ledger.New(b, bus.DefaultNames.Events)}
+	a.cfg.Config = Config{Replica: "the same name"}.WithDefaults()
+	a.cfg.RateLimit = comeet.Limit{Requests: 50, Window: 2 * time.Second}
+	a.gate = comeet.NewGate(comeet.GateConfig{Limit: a.cfg.RateLimit})
+	if a.cursors, err = b.Bucket(t.Context(), bus.DefaultNames.Cursors); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func bookingsOn(t *testing.T, url string) *bookings {
+	t.Helper()
+	return &bookings{a: accountOn(t, url)}
+}
+
+func startServer(t *testing.T) *bustest.Server {
+	t.Helper()
+	s, err := bustest.Start(bustest.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Two owners that have sent nothing write records that say the same. One of them must not take the other's for its own.
+func TestTwoFreshOwnersDoNotShareABooking(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	one, two := bookingsOn(t, s.ClientURL()), bookingsOn(t, s.ClientURL())
+	if err := one.takeOver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := two.book(t.Context()); !errors.Is(err, errOvertaken) {
+		t.Errorf("the second booked from the same empty record: %v", err)
+	}
+	if err := two.takeOver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := one.book(t.Context()); !errors.Is(err, errOvertaken) {
+		t.Errorf("the first goes on after it was taken over: %v", err)
+	}
+}
+
+// A record of a version that did not name the owner is understood.
+func TestBudgetRecordWithoutOwner(t *testing.T) {
+	t.Parallel()
+	b := bookingsOn(t, startServer(t).ClientURL())
+	if err := b.a.cursors.Put(t.Context(), b.key(), []byte(`{"submissions":[0,0,0,0,0],"polls":[0,0]}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.takeOver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.a.gate.State().Budget.Used; got != 7 {
+		t.Errorf("%d slots are taken over, want 7", got)
+	}
+}
+
+// A booking that was written in the end, but only when its time was over, admits nothing. Who waits gets another one at once.
+func TestLateBookingIsRepeatedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	p, err := bustest.NewProxy(s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	b := bookingsOn(t, p.URL())
+	if err := b.takeOver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.Mute(true)
+	booked := make(chan error, 1)
+	go func() { booked <- b.book(t.Context()) }()
+	<-time.After(b.life() + 200*time.Millisecond)
+	p.Mute(false)
+	p.Cut()
+	if err := <-booked; err != nil {
+		t.Fatal(err)
+	}
+	if permit, ok := b.a.gate.TryAcquire(comeet.Submit, comeet.CanSubmit); !ok {
+		t.Error("nothing may be sent after the booking")
+	} else {
+		permit.Release()
+	}
+}

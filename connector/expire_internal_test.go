@@ -1,0 +1,57 @@
+package connector
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+const day = 24 * time.Hour
+
+// No event outlives the ledger's memory, whatever its stream keeps.
+func TestAgeLimit(t *testing.T) {
+	t.Parallel()
+	for kept, want := range map[time.Duration]time.Duration{
+		0: 199 * day, 30 * day: 29 * day, 500 * day: 199 * day, 100 * time.Second: 90 * time.Second,
+	} {
+		if got := expiry(ageLimit(kept)); got != want {
+			t.Errorf("kept for %v: an outcome is due after %v, want %v", kept, got, want)
+		}
+	}
+}
+
+// An event that nears its age limit leaves the claim of another event of its operation alone, whose request may be running. Streams
+// keep events for days, so what a worker does then is asked of it here.
+func TestExpiringEventLeavesAYoungClaimAlone(t *testing.T) {
+	t.Parallel()
+	url := startServer(t).ClientURL()
+	for name, state := range map[string]events.ClaimState{"a request may be running": events.StateClaimed, "in doubt": events.StateInDoubt} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := accountOn(t, url)
+			a.ageLimit = ageLimit(0)
+			data := &events.Sourced{Candidate: events.Candidate{ID: name}, Position: events.Position{UID: "87.405"}}
+			op := ledger.OpOf(a.name, "/scout", data)
+			claim, _, err := a.ledger.Put(t.Context(), op, 0, a.eventOf(&events.Claimed{
+				Account: op.Account, Operation: op.ID, State: state, Attempt: 1, PositionUID: "87.405", MatchedBy: events.MatchedByUID,
+				PartnerCandidateID: "p", Owner: "another", ComeetTime: time.Now(), Sourced: events.SourcedRef{Source: "/scout", ID: "the other"},
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &submission{account: a, work: t.Context(), sourced: &sourced{
+				data: data, op: op, own: op, identity: ledger.Identity{Source: "/scout", ID: "the old one"}, stored: time.Now().Add(-199 * day),
+			}}
+			err = s.expire(ledger.Entry{})
+			if later, ok := errors.AsType[errLater](err); !ok || later.delay <= 0 || later.delay > 3*a.cfg.lease() {
+				t.Errorf("%v, want to come back when the claim is old", err)
+			}
+			if last, err := a.ledger.Last(t.Context(), op); err != nil || last.Seq != claim.Seq {
+				t.Errorf("the last entry is %+v, %v, want the claim as it was", last, err)
+			}
+		})
+	}
+}
