@@ -3,6 +3,7 @@ package connector
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 
@@ -60,9 +61,6 @@ func (a *account) take(ctx context.Context) error {
 	}
 }
 
-// pullPause is how long the next pull waits for more free workers while nearly all are busy.
-const pullPause = time.Millisecond
-
 // permits waits until at least one worker is free, the ledger has room and one request may be sent, and takes what else is
 // free right now.
 func (a *account) permits(ctx context.Context, workers chan struct{}) ([]*comeet.Permit, error) {
@@ -72,9 +70,9 @@ func (a *account) permits(ctx context.Context, workers chan struct{}) ([]*comeet
 		return nil, ctx.Err()
 	}
 	if len(workers) > cap(workers)-cap(workers)/8 {
-		// All hands are full: others will be free in a moment, and one pull, which costs both sides as much as several
-		// messages, can serve them together.
-		rest(ctx, pullPause)
+		// All hands are full. Who is about to be free may be so now: one pull, which costs both sides as much as several
+		// messages, can serve them together. If nobody is, this costs no time.
+		runtime.Gosched()
 	}
 	if err := a.room.wait(ctx); err != nil {
 		<-workers
