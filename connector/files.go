@@ -34,6 +34,10 @@ const (
 // may be restarting.
 const fileTries = 3
 
+// hostGrace is for how long an event waits, from when it was published, for a host that is away: a restart of it must not refuse
+// whoever is published meanwhile.
+const hostGrace = time.Hour
+
 // files are an event's files with their content.
 type files struct {
 	resume, picture *comeet.File
@@ -153,6 +157,8 @@ func (s *submission) readFile(pointer string, f *events.File) ([]byte, *refusal,
 			return nil, nil, errLater{time.Second, "the connector is stopping"}
 		case !again:
 			return nil, nil, fmt.Errorf("read the file at %s: %w", pointer, err)
+		case try == fileTries && missing.passing && s.bus.Now().Sub(s.stored) < hostGrace:
+			return nil, nil, errLater{min(max(s.bus.Now().Sub(s.stored), 10*time.Second), 5*time.Minute), fmt.Sprintf("the file at %s cannot be read now: %v", pointer, missing)}
 		case missing.forGood, try == fileTries:
 			return nil, &refusal{reason: events.ReasonFileMissing, message: fmt.Sprintf("the file at %s cannot be read: %v; provide it, then replay", pointer, missing)}, nil
 		}
@@ -162,11 +168,11 @@ func (s *submission) readFile(pointer string, f *events.File) ([]byte, *refusal,
 	}
 }
 
-// fileMissing says in words why a file cannot be had, and whether it is of no use to try again. Any other error is trouble of
-// the bus's or our own, which must not refuse an event.
+// fileMissing says in words why a file cannot be had. Any other error is trouble of the bus's or our own, which must not refuse an event.
 type fileMissing struct {
-	why     string
-	forGood bool
+	why string
+	// forGood means that it is of no use to try again, passing that the file's host is in trouble which may pass.
+	forGood, passing bool
 }
 
 func (e fileMissing) Error() string { return e.why }
@@ -192,7 +198,7 @@ func (s *submission) object(name string) ([]byte, error) {
 		return nil, err
 	}
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != name {
-		return nil, fileMissing{"the object's content is not what its name, its SHA-256, says", true}
+		return nil, fileMissing{why: "the object's content is not what its name, its SHA-256, says", forGood: true}
 	}
 	return data, nil
 }
@@ -203,23 +209,23 @@ func (s *submission) download(address string) ([]byte, error) {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, fileMissing{"its address is not valid", true}
+		return nil, fileMissing{why: "its address is not valid", forGood: true}
 	}
 	resp, err := s.downloads.Do(req)
 	if err != nil {
 		if refused, ok := errors.AsType[fileMissing](err); ok {
 			return nil, refused
 		}
-		return nil, fileMissing{why: "its host does not answer"}
+		return nil, fileMissing{why: "its host does not answer", passing: true}
 	}
 	defer resp.Body.Close()
 	if code := resp.StatusCode; code != http.StatusOK {
 		passing := code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout
-		return nil, fileMissing{fmt.Sprintf("its host answers %d", code), !passing}
+		return nil, fileMissing{why: fmt.Sprintf("its host answers %d", code), forGood: !passing, passing: passing}
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxFileBytes+1))
 	if err != nil {
-		return nil, fileMissing{why: "its host broke off"}
+		return nil, fileMissing{why: "its host broke off", passing: true}
 	}
 	if len(data) > maxFileBytes {
 		return nil, bus.ErrTooLarge
@@ -229,8 +235,8 @@ func (s *submission) download(address string) ([]byte, error) {
 
 // What the downloads' client itself refuses.
 var (
-	errPrivateAddress = fileMissing{"its host is in a private network, which PRIVATE_FILE_URLS does not allow", true}
-	errRedirect       = fileMissing{"it redirects too often, or not to https", true}
+	errPrivateAddress = fileMissing{why: "its host is in a private network, which PRIVATE_FILE_URLS does not allow", forGood: true}
+	errRedirect       = fileMissing{why: "it redirects too often, or not to https", forGood: true}
 )
 
 // newDownloads is the HTTP client for files: https only, a few redirects, and no private addresses unless allowed, since

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -91,7 +92,8 @@ func TestDownload(t *testing.T) {
 	for _, c := range cases {
 		client := newDownloads(!c.private)
 		client.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
-		s := &submission{account: &account{downloads: client}, intake: t.Context()}
+		// It was published long ago.
+		s := &submission{account: &account{downloads: client, bus: new(bus.Bus)}, sourced: new(sourced), intake: t.Context()}
 		s.cfg.RequestTimeout, s.cfg.SettleDelay = 20*time.Second, 20*time.Millisecond
 		if c.address == "/slow" {
 			s.cfg.RequestTimeout = 50 * time.Millisecond
@@ -108,6 +110,32 @@ func TestDownload(t *testing.T) {
 			t.Errorf("%s: %d bytes, %+v", c.address, len(data), why)
 		case c.want != "" && (why == nil || why.reason != c.want || !strings.Contains(why.message, c.says) || strings.Contains(why.message, "KEYMARK")):
 			t.Errorf("%s: %+v, want %s which says %q", c.address, why, c.want, c.says)
+		}
+	}
+}
+
+// A host that is away, for as long as a restart may take, refuses nobody who was published meanwhile.
+func TestFileHostIsAway(t *testing.T) {
+	t.Parallel()
+	down := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
+	t.Cleanup(down.Close)
+	for name, c := range map[string]struct {
+		address string
+		age     time.Duration
+		waits   bool
+	}{
+		"refuses connections":        {"https://127.0.0.1:1/", time.Second, true},
+		"is in trouble":              {down.URL, time.Minute, true},
+		"is away for too long":       {"https://127.0.0.1:1/", hostGrace + time.Second, false},
+		"is not a host":              {"https://%zz/", time.Second, false},
+		"is in trouble for too long": {down.URL, hostGrace + time.Second, false},
+	} {
+		s := &submission{account: &account{downloads: newDownloads(true), bus: new(bus.Bus)}, sourced: &sourced{stored: time.Now().Add(-c.age)}, intake: t.Context()}
+		s.cfg.RequestTimeout = 20 * time.Second
+		_, why, err := s.readFile("/data/candidate/resume", &events.File{Name: "cv.pdf", URL: c.address})
+		later, waits := errors.AsType[errLater](err)
+		if waits != c.waits || waits == (why != nil) || waits && (later.delay < 10*time.Second || later.delay > 5*time.Minute) {
+			t.Errorf("%s: %+v, %v", name, why, err)
 		}
 	}
 }
