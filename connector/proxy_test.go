@@ -2,6 +2,7 @@ package connector_test
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"net"
 	"strconv"
@@ -232,7 +233,8 @@ func (p *proxy) up(client, server net.Conn, mute func()) {
 			p.mu.Lock()
 			trap := p.trap
 			p.mu.Unlock()
-			if trap != nil && strings.HasPrefix(fields[1], trap.subject) {
+			// A sign of life goes where an ack goes, and is none.
+			if trap != nil && strings.HasPrefix(fields[1], trap.subject) && !bytes.HasPrefix(payload, []byte("+WPI")) {
 				mute()
 				if !trap.stored {
 					lost = true

@@ -155,8 +155,15 @@ func TestEnsureContradictions(t *testing.T) {
 				}
 			}
 			tt.change(&broken)
-			if _, err := js.CreateStream(soon(t), broken); err != nil {
-				t.Fatal(err)
+			// A server that is busy may still be removing the one before.
+			for ctx := soon(t); ; {
+				_, err := js.CreateStream(ctx, broken)
+				if err == nil {
+					break
+				}
+				if ctx.Err() != nil {
+					t.Fatal(err)
+				}
 			}
 			before := configs(t, js)[tt.stream]
 			err := b.Ensure(soon(t), layout)
