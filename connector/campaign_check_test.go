@@ -35,6 +35,7 @@ func (c *campaign) checkAll() {
 	}
 	for _, r := range c.replicas {
 		if r.process != nil && r.runs() {
+			c.eventually(r.name+" to be ready", func() bool { return strings.Contains(r.process.logs.String(), `"message":"ready"`) })
 			r.process.stop()
 			if code := r.process.cmd.ProcessState.ExitCode(); code != 0 {
 				c.Errorf("%s ended with code %d", r.name, code)

@@ -88,6 +88,7 @@ func newCampaign(t *testing.T, seed uint64, r *rand.Rand, on func(testing.TB) se
 		StepMoveTouchesStatusTime: c.coin(), DeletedGetNotFound: c.coin(), DeletedEnvelope: c.coin(), MergedListed: c.coin(),
 		MergedInDeleted: true, NoDate: c.IntN(8) == 0, KeepCurrentSteps: c.coin(), Stubs: comeettest.StubFilter(c.IntN(3)),
 		VisibleInListAfter: time.Duration(c.one(0, 0, 50)) * time.Millisecond, RetryAfter: c.coin(), RefuseClosedPositions: c.coin(),
+		HiddenGetStatus: c.one(404, 403), DeletedGetPage: c.one(0, 0, 404, 410),
 		RaceWindow: time.Duration(c.one(0, 40)) * time.Millisecond, // less than a doubt rests, else both nets of settling were down
 	}
 	c.offset = time.Duration(c.IntN(601)-300) * time.Second
@@ -155,7 +156,7 @@ func (c *campaign) run() {
 	})
 	offices := map[string]*office{}
 	for _, account := range c.Accounts {
-		offices[account] = &office{rand: rand.New(rand.NewPCG(c.Uint64(), 1)), recruiter: c.fake.Recruiter(account), merges: true}
+		offices[account] = &office{rand: rand.New(rand.NewPCG(c.Uint64(), 1)), recruiter: c.fake.Recruiter(account), merges: true, hides: c.coin()}
 	}
 	for range 12 + c.IntN(20) {
 		c.step(offices)

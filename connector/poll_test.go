@@ -355,7 +355,7 @@ func (w *world) eventuallyTrueOf(account, uid string) {
 			w.Logf("candidate %s, truth (-) against feed (+): %s", uid, diff)
 		}
 	}()
-	w.within(15*time.Second, "the feed to end in the truth about "+uid, func() bool {
+	w.eventually("the feed to end in the truth about "+uid, func() bool {
 		diff = difference(w.lastOf(account, uid).State, c)
 		return diff == ""
 	})
