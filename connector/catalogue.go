@@ -89,24 +89,31 @@ func (c *catalogue) await(ctx context.Context, enough func(positions) bool) (pos
 	}
 }
 
-// run reads the positions until ctx ends.
+// run reads the positions until ctx ends. A reading that failed is repeated soon, then ever later: after a short trouble nobody waits long for
+// the first one.
 func (c *catalogue) run(ctx context.Context) error {
 	pause := c.a.cfg.PositionsInterval / refreshShare
+	again := pause / 16
 	for {
 		begun := time.Now()
-		wait := c.a.cfg.PositionsInterval
-		if err := c.refresh(ctx); err != nil {
-			if ctx.Err() != nil {
+		err := c.refresh(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			c.a.log.Warn().Err(err).Dur("again_in", again).Msg("could not read the positions; matching by the last known ones")
+			c.settleForLess(ctx, comeet.KindOf(err) == comeet.Denied)
+			if !rest(ctx, again) {
 				return nil
 			}
-			wait = pause
-			c.a.log.Warn().Err(err).Dur("again_in", wait).Msg("could not read the positions; matching by the last known ones")
-			c.settleForLess(ctx, comeet.KindOf(err) == comeet.Denied)
+			again = min(2*again, pause)
+			continue
 		}
+		again = pause / 16
 		if !rest(ctx, pause-time.Since(begun)) {
 			return nil
 		}
-		early := time.NewTimer(wait - time.Since(begun))
+		early := time.NewTimer(c.a.cfg.PositionsInterval - time.Since(begun))
 		select {
 		case <-early.C:
 		case <-c.wanted:

@@ -167,6 +167,17 @@ func breakPages(fake *comeettest.Server, n int) comeettest.ControlFunc {
 	return again
 }
 
+// A reading that fails is repeated soon: at a start everybody waits for it.
+func TestPositionsAreReadSoonAfterAShortTrouble(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fake.Script(comeettest.ListPositions, comeettest.HTMLPage(503), comeettest.HTMLPage(503))
+	w.run()
+	w.publish("e1", person(1))
+	w.within(9*time.Second, "an outcome", func() bool { return len(w.read().outcomes()) == 1 })
+	w.check()
+}
+
 // With the positions out of reach at a start, those that an earlier process left tell of a uid that it is open. What a name or a custom id means may
 // have changed since: that waits for a reading.
 func TestPositionsOfAnEarlierProcess(t *testing.T) {
