@@ -32,8 +32,7 @@ func (s *submission) settle(last ledger.Entry, claim *events.Claimed) (ledger.En
 		last.Stored = s.bus.Now() // we have just written it
 	}
 	if wait := s.untilRipe(last, claim); wait > 0 {
-		// Our own doubt rests in our hand, with what was seen of Comeet since. To give the event back would free nothing: it
-		// would still hold one of MaxAckPending.
+		// Our own doubt rests in our hand: with the event, what was seen of Comeet since would be given away.
 		if wait > s.cfg.SettleDelay+time.Second && !s.sent.known {
 			// It will likely have its outcome long before its lease is over: look again when the claim is twice as old.
 			soon := max(s.bus.Now().Sub(last.Stored), s.cfg.SettleDelay/5)

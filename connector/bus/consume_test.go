@@ -78,10 +78,11 @@ func TestFetchTakesOnlyWhatWasAskedFor(t *testing.T) {
 	if diff := cmp.Diff([]string{"0", "1"}, texts(got)); diff != "" {
 		t.Error(diff)
 	}
-	st, err := c.State(soon(t))
-	if want := (bus.ConsumerState{Pending: 3, AckPending: 2, Delivered: 2}); err != nil || st != want {
-		t.Errorf("state is %+v, %v, want %+v", st, err, want)
-	}
+	want := bus.ConsumerState{Pending: 3, AckPending: 2, Delivered: 2}
+	until(t, fmt.Sprintf("the consumer's state is %+v", want), func() bool {
+		st, err := c.State(soon(t))
+		return err == nil && st == want
+	})
 	if seq, stored, err := got[1].Place(); err != nil || seq != 2 || time.Since(stored).Abs() > time.Minute {
 		t.Errorf("place is %d, %v, %v", seq, stored, err)
 	}

@@ -3,6 +3,7 @@ package bustest
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -124,16 +125,22 @@ func (c *Cluster) Stop() {
 	}
 }
 
-// FreePorts finds ports that nobody listens on: every member must know all of them before any listens.
+// FreePorts finds ports that nobody listens on: every member must know all of them before any listens. They are below those that systems give
+// to outgoing connections, else one of these could take a port before it is listened on, or while its server is away.
 func FreePorts(n int) ([]int, error) {
+	const lowest, highest = 15_000, 32_000
 	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for try := 0; len(ports) < n; try++ {
+		port := lowest + rand.IntN(highest-lowest)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
-			return nil, err
+			if try > 100*n {
+				return nil, err
+			}
+			continue
 		}
 		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		ports = append(ports, port)
 	}
 	return ports, nil
 }
