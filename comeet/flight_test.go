@@ -98,6 +98,39 @@ func TestAPostIsNeverSentTwice(t *testing.T) {
 	}
 }
 
+// The same for reads: the budget has counted one, so the server must not see two.
+func TestAReadIsNeverSentTwice(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int32
+	url := rawServer(t, func(_ int, conn net.Conn) {
+		r := bufio.NewReader(conn)
+		for readRequest(t, r) {
+			if requests.Add(1)%2 == 0 {
+				return
+			}
+			reply(t, conn, 200, `{"candidates":[],"next_page":null}`)
+		}
+	})
+	tr := new(http.Transport)
+	t.Cleanup(tr.CloseIdleConnections)
+	for name, rt := range map[string]http.RoundTripper{
+		"net/http": tr,
+		"wrapped":  transport(tr.RoundTrip),
+	} {
+		requests.Store(0)
+		c := newClient(t, comeet.WithBaseURL(url), comeet.WithTransport(rt))
+		if _, _, err := c.ListCandidates(t.Context(), comeet.CandidateQuery{}); err != nil {
+			t.Fatalf("%s: first: %v", name, err)
+		}
+		if _, _, err := c.ListCandidates(t.Context(), comeet.CandidateQuery{}); comeet.KindOf(err) != comeet.Unavailable {
+			t.Errorf("%s: second: %v, want unavailable", name, err)
+		}
+		if n := requests.Load(); n != 2 {
+			t.Errorf("%s: the server read %d requests of 2 calls", name, n)
+		}
+	}
+}
+
 // A server closes a connection that it kept alive, while the client may be writing to it already. Whatever the order, a
 // call that is not in doubt was read once, and one that was not read is not lost silently.
 func TestADeadConnectionIsNotInDoubtForNothing(t *testing.T) {

@@ -314,6 +314,9 @@ func (c *Client) request(ctx context.Context, rq *call, cfg *callConfig, tok *to
 		Method: rq.method, URL: rq.url, Host: rq.url.Host, Header: header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
+	// An empty body that cannot be read again: without one net/http sends a read a second time by itself when a kept-alive connection
+	// breaks, and Comeet counts both.
+	req.Body = io.NopCloser(strings.NewReader(""))
 	if rq.post() {
 		header["Content-Type"] = []string{"application/json"}
 		req.ContentLength = int64(len(rq.body))
