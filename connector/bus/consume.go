@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -50,6 +51,12 @@ func (b *Bus) Consumer(ctx context.Context, spec ConsumerSpec) (*Consumer, error
 	out := &Consumer{bus: b, spec: spec}
 	err := b.try(ctx, func(ctx context.Context) error {
 		c, err := b.js.CreateOrUpdateConsumer(ctx, spec.Stream, cfg)
+		if isHollow(err) {
+			if err := b.js.DeleteConsumer(ctx, spec.Stream, spec.Durable); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return err
+			}
+			return errAgain
+		}
 		out.c = c
 		return err
 	})
@@ -69,6 +76,14 @@ func (b *Bus) HasConsumer(ctx context.Context, stream, durable string) (bool, er
 		return err == nil, nil
 	}
 	return false, fmt.Errorf("look for consumer %s on stream %s: %w", durable, stream, err)
+}
+
+// isHollow tells a consumer that has lost its folder on the server's disk: nats-server (2.15.2) leaves such a one behind when a consumer is made at
+// the moment at which it is deleted, and refuses every change of it from then on. Made anew it delivers everything once more, which the
+// ledger recognises.
+func isHollow(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == codeConsumerCreate && strings.Contains(api.Description, "no such file or directory")
 }
 
 // fetchHeartbeat tells a server that forgot a pull (restart, new leader) from a quiet stream: two missing ones end it.

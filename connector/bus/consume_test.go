@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +102,28 @@ func TestFetchTakesOnlyWhatWasAskedFor(t *testing.T) {
 	again.MaxAckPending = 1
 	c = consumer(t, b, again)
 	if diff := cmp.Diff([]string{"2"}, texts(fetch(t, c, 1))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The server has lost the consumer's folder and refuses to change it: it is made anew, and delivers again.
+func TestConsumerWithoutItsFolder(t *testing.T) {
+	t.Parallel()
+	srv, b := ready(t, bustest.Options{})
+	c := consumer(t, b, spec(time.Minute))
+	source(t, b, 2)
+	if diff := cmp.Diff([]string{"0", "1"}, texts(fetch(t, c, 2))); diff != "" {
+		t.Error(diff)
+	}
+	folders, err := filepath.Glob(filepath.Join(srv.StoreDir(), "*", "streams", bus.DefaultNames.Sourced, "obs", spec(0).Durable))
+	if err != nil || len(folders) != 1 {
+		t.Fatalf("folders %v, %v", folders, err)
+	}
+	if err := os.RemoveAll(folders[0]); err != nil {
+		t.Fatal(err)
+	}
+	c = consumer(t, b, spec(2*time.Minute))
+	if diff := cmp.Diff([]string{"0", "1"}, texts(fetch(t, c, 2))); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -122,6 +122,7 @@ func verdictOf(api *jetstream.APIError, err error) (verdict error, again bool) {
 // Codes of the server for which the client library has no name.
 const (
 	codeAccountLimit   jetstream.ErrorCode = 10002 // JSAccountResourcesExceededErr
+	codeConsumerCreate jetstream.ErrorCode = 10012 // JSConsumerCreateErrF
 	codeHeaderTooLarge jetstream.ErrorCode = 10097 // JSStreamHeaderExceedsMaximumErr
 	codeNoStorage      jetstream.ErrorCode = 10047 // JSStorageResourcesExceededErr: what all streams may take together is given out
 	codeStoreFailed    jetstream.ErrorCode = 10077 // JSStreamStoreFailedF
