@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -103,6 +104,14 @@ func newWorld(t testing.TB, opts ...option) *world {
 	}
 	fake := comeettest.New(append(fopts, s.fake...)...)
 	t.Cleanup(fake.Close)
+	// Where no outgoing connection takes its port while an outage has closed it.
+	for err := errors.New("not tried"); err != nil; {
+		ports, none := bustest.FreePorts(1)
+		if none != nil {
+			t.Fatal(none)
+		}
+		err = fake.Listen(fmt.Sprint("127.0.0.1:", ports[0]))
+	}
 	w := &world{TB: t, nats: srv, fake: fake, logs: new(logBuffer), child: s.child}
 	w.NATSURL, w.BaseURL = strings.Join(srv.urls(), ","), fake.URL()
 	var err error
