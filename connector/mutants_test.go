@@ -1,0 +1,184 @@
+package connector_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+var (
+	mutants = flag.Uint64("mutants", 96, "for each guard that TestMutants breaks, how many seeds of the campaign may pass until one notices")
+	mutant  = flag.String("mutant", "^settle: a doubt is kept even without its claim$", "which guards TestMutants breaks, by a regular expression over their names; . is all")
+)
+
+// guard is one line of defence, and what the code is without it.
+type guard struct {
+	name string
+	// file is relative to this folder. from stands there once; to takes its place.
+	file, from, to string
+	// test names what notices, if that is not the campaign: where a second line of defence hides the loss of this one.
+	test string
+	// noticed is a seed of the campaign that found the guard missing.
+	noticed uint64
+}
+
+// guards are what the promises hang on. DESIGN.md lists them with their seeds.
+var guards = []guard{
+	{name: "claim: who loses it sends nothing", file: "submit.go", noticed: 18,
+		from: "if err != nil || !won {\n\t\treturn entry, false, err\n\t}\n\treturn s.send(entry, begun)", to: "_ = won\n\tif err != nil {\n\t\treturn entry, false, err\n\t}\n\tif entry.Claimed() == nil {\n\t\treturn entry, false, nil\n\t}\n\treturn s.send(entry, begun)"},
+	{name: "claim: a write is a compare-and-set", file: "ledger/ledger.go", noticed: 3,
+		from: "Expect: &bus.Expect{Filter: filter, Seq: before},", to: ""},
+	{name: "settle: the repetition has the same partner id", file: "submit.go", noticed: 22,
+		from: "PartnerCandidateID: s.partnerID,", to: "PartnerCandidateID: s.partnerID + \"-\" + s.op.ID[:attempt],"},
+	{name: "settle: only the same person is adopted", file: "settle.go", noticed: 20,
+		from: "|| c.Deleted || !s.isSamePerson(&c) {", to: "|| c.Deleted {"},
+	{name: "settle: what another operation has is not adopted", file: "settle.go", noticed: 30,
+		from: "st != nil && st.Operation != s.op.ID {\n\t\t\t\tcontinue", to: "st != nil && st.Operation == \"\" {\n\t\t\t\tcontinue"},
+	{name: "settle: a claim or a doubt rests before it is looked up", file: "settle.go", noticed: 12,
+		from: "return rest - s.bus.Now().Sub(last.Stored)", to: "return 0"},
+	{name: "settle: what was not sent again is still in doubt", file: "submit.go", test: "TestSettleAfterARepetitionThatWasNotSent",
+		from: "if s.repeats {\n\t\tstate, s.sent", to: "if false {\n\t\tstate, s.sent"},
+	{name: "settle: an outage is not the event's fault", file: "settle.go", test: "TestOutageBlamesNobody",
+		from: "return sent.known && p.verdicts.Load()-sent.verdicts >= others", to: "return others > -2"},
+	{name: "answer: a conflict means that Comeet has the candidate", file: "submit.go", test: "TestExisting$",
+		from: "case comeet.Existing:\n", to: "case comeet.Existing + 100:\n"},
+	{name: "answer: a page of a gateway is no verdict", file: "../comeet/answer.go", noticed: 3,
+		from: "{Kind: Invalid, rule: rule{from: 400, to: 400, form: apiError}", to: "{Kind: Invalid, rule: rule{from: 400, to: 400}"},
+	{name: "match: only a fresh catalogue refuses", file: "match.go", test: "TestMatchByFreshPositions",
+		from: "readBy = knownBy", to: "readBy = positions.read"},
+	{name: "match: no name by an old catalogue", file: "match.go", test: "TestPositionsOfAnEarlierProcess",
+		from: "readBy = s.bus.Now().Add(-staleAfter * s.cfg.PositionsInterval)", to: "readBy = positions.read"},
+	{name: "match: Comeet's \"no such position\" is asked twice", file: "submit.go", test: "TestEveryAnswerToAPost",
+		from: "if s.refreshed || s.repeats {", to: "if true {"},
+	{name: "outcome: it comes before the ack", file: "submit.go", noticed: 18,
+		from: "\tc := claim.Claimed()\n\tpermit := s.permit\n", to: "\tc := claim.Claimed()\n\t_ = s.msg.Ack()\n\tpermit := s.permit\n"},
+	{name: "outcome: a redelivered event is given its first status", file: "outcome.go", test: "TestCrashAtEveryStep",
+		from: "if have.Seq != 0 {\n", to: "if true {\n"},
+	{name: "outcome: what Comeet has is written even without its claim", file: "outcome.go", test: "TestClaimLostUnderItsPost",
+		from: "(entry.Seq == 0 || entry.Failed()", to: "(entry.Failed()"},
+	{name: "settle: a doubt is kept even without its claim", file: "submit.go", test: "TestClaimLostUnderItsPost",
+		from: "entry.Seq == 0 && state == events.StateInDoubt", to: "entry.Seq == 1 && state == events.StateInDoubt"},
+	{name: "settle: a failure in doubt is looked up before another event sends", file: "submit.go", test: "TestAnotherEventAfterADoubtLooksFirst",
+		from: "if last.Failed().Reason == events.ReasonInDoubt {", to: "if false {"},
+	{name: "settle: a refused repetition hides no doubt", file: "refuse.go", test: "TestRefusedRepetitionOfWhatNobodyCouldLookUp",
+		from: "if s.repeats && s.blind {", to: "if false {"},
+}
+
+// The list must not outlive the code that it speaks of.
+func TestGuardsStandInTheCode(t *testing.T) {
+	t.Parallel()
+	names := map[string]bool{}
+	for _, g := range guards {
+		if names[g.name] {
+			t.Errorf("two guards are called %q", g.name)
+		}
+		names[g.name] = true
+		if _, err := g.broken(); err != nil {
+			t.Errorf("%s: %v", g.name, err)
+		}
+		if g.noticed == 0 && (g.test == "" || g.isCampaign()) {
+			t.Errorf("%s: no seed is known to notice that it is missing", g.name)
+		}
+	}
+}
+
+// broken is the guard's file without it.
+func (g guard) broken() (string, error) {
+	raw, err := os.ReadFile(filepath.FromSlash(g.file))
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(raw), g.from); n != 1 {
+		return "", fmt.Errorf("%s holds the guard %d times, want once", g.file, n)
+	}
+	return strings.Replace(string(raw), g.from, g.to, 1), nil
+}
+
+// TestMutants proves that a guard's absence is noticed. For all of them it takes a while; without flags it breaks one, to show that it can:
+//
+//	go test ./connector -run 'TestMutants$' -mutant . -timeout 3h -v
+func TestMutants(t *testing.T) {
+	for _, g := range guards {
+		if !regexp.MustCompile(*mutant).MatchString(g.name) {
+			continue
+		}
+		t.Run(g.name, func(t *testing.T) {
+			program := g.build(t)
+			if !g.isCampaign() {
+				if out, err := exec.Command(program, "-test.run", g.test, "-test.timeout", "10m").CombinedOutput(); err == nil {
+					t.Errorf("%s did not notice", g.test)
+				} else {
+					t.Logf("noticed by %s: %s", g.test, failed.Find(out))
+				}
+				return
+			}
+			const batch = 24
+			for from := *fromSeed; from < *fromSeed+*mutants; from += batch {
+				if seed, ok := g.notices(t, program, from, batch); ok {
+					t.Logf("noticed by seed %d", seed)
+					return
+				}
+			}
+			t.Errorf("%d seeds did not notice", *mutants)
+		})
+	}
+}
+
+func (g guard) isCampaign() bool { return g.test == "" || strings.HasPrefix(g.test, "TestCampaign") }
+
+// build makes the tests of a connector without the guard.
+func (g guard) build(t *testing.T) string {
+	t.Helper()
+	text, err := g.broken()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	original, err := filepath.Abs(filepath.FromSlash(g.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {original: filepath.Join(dir, "mutant.go")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"mutant.go": text, "overlay.json": string(overlay)} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := filepath.Join(dir, "mutant.test")
+	if out, err := exec.Command("go", "test", "-c", "-overlay", filepath.Join(dir, "overlay.json"), "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("the mutant does not build: %v\n%s", err, out)
+	}
+	return program
+}
+
+var (
+	failed     = regexp.MustCompile(`--- FAIL: \S+`)
+	failedSeed = regexp.MustCompile(`--- FAIL: TestCampaign\w*/seed=(\d+)`)
+)
+
+// notices runs a batch of seeds against the mutant, and tells the first that fails.
+func (g guard) notices(t *testing.T, program string, from, n uint64) (seed uint64, ok bool) {
+	t.Helper()
+	out, err := exec.Command(program, "-test.run", cmp.Or(g.test, "TestCampaign$"), "-test.parallel", fmt.Sprint(12*runtime.NumCPU()), "-test.timeout", "10m",
+		"-seeds", fmt.Sprint(n), "-seed", fmt.Sprint(from)).CombinedOutput()
+	if err == nil {
+		return 0, false
+	}
+	m := failedSeed.FindSubmatch(out)
+	if m == nil {
+		t.Fatalf("the mutant ended by itself: %v\n%s", err, out[max(0, len(out)-4000):])
+	}
+	_, err = fmt.Sscan(string(m[1]), &seed)
+	return seed, err == nil
+}
