@@ -129,7 +129,7 @@ func oftenRead(cfg *connector.Config) { cfg.PositionsInterval = time.Second }
 // Whatever was refused can be found, looked at without seeing a person, and replayed once its cause is mended.
 func TestDeskFromRefusalToCandidate(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, func(s *setup) { s.SettleDelay = 20 * time.Millisecond })
 	w.run(oftenRead)
 	d := w.desk()
 	recruiter := w.fake.Recruiter("default")
@@ -159,7 +159,7 @@ func TestDeskFromRefusalToCandidate(t *testing.T) {
 				s.Candidate.Resume = &events.File{Name: personMark + ".pdf", Object: &events.Object{Name: fmt.Sprintf("%x", sha256.Sum256(resume))}}
 			},
 			mend: func() error { w.store("", resume); return nil }},
-		{reason: events.ReasonInDoubt, answer: fault(comeettest.Drop()), times: 3},
+		{reason: events.ReasonInDoubt, answer: fault(comeettest.Drop()), times: 6},
 	}
 	var seqs []uint64
 	var oldest []events.Reason
@@ -625,7 +625,7 @@ func TestLettersOfAStreamMadeAnew(t *testing.T) {
 // The dry run knows of the other events of an operation, of fallbacks, and of what it can't know.
 func TestForecasts(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, func(s *setup) { s.SettleDelay = 20 * time.Millisecond })
 	r := w.run(oftenRead)
 	d := w.desk()
 	withFallback := w.desk(func(cfg *connector.Config) { cfg.Accounts[0].FallbackPosition = "48.16A" })
@@ -668,7 +668,7 @@ func TestForecasts(t *testing.T) {
 	// Another event of the operation may have landed.
 	w.fake.Script(comeettest.CreateCandidate, invalid)
 	doubt := w.refused(d, "doubt-1", person(4))
-	for range 3 {
+	for range 6 {
 		w.fake.Script(comeettest.CreateCandidate, comeettest.Drop())
 	}
 	w.refused(d, "doubt-2", person(4))

@@ -549,6 +549,7 @@ func TestExistingThatCannotBeRead(t *testing.T) {
 	if !ok || d.Outcome != events.OutcomeExisting || d.CandidateUID != uid {
 		t.Fatalf("outcome %+v, want existing %s", d, uid)
 	}
+	w.eventually("a first status", func() bool { return len(w.read().statuses("default")[uid]) == 1 })
 	w.fake.Recover()
 	if err := w.fake.Recruiter("default").Hire(uid); err != nil {
 		t.Fatal(err)
