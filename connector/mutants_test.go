@@ -70,6 +70,12 @@ var guards = []guard{
 		from: "if last.Failed().Reason == events.ReasonInDoubt {", to: "if false {"},
 	{name: "settle: a refused repetition hides no doubt", file: "refuse.go", test: "TestRefusedRepetitionOfWhatNobodyCouldLookUp",
 		from: "if s.repeats && s.blind {", to: "if false {"},
+	{name: "dead letter: it comes before the outcome", file: "refuse.go", noticed: 13,
+		from: "letter, err := s.buryOriginal()", to: "letter, err := &events.DeadLetter{Sequence: 1 << 40}, error(nil)"},
+	{name: "dead letter: it is stored once", file: "deadletter.go", noticed: 21,
+		from: "if errors.Is(err, bus.ErrConflict) {", to: "if errors.Is(err, bus.ErrFull) {"},
+	{name: "permit: a slot is taken until its answer is a window old", file: "../comeet/budget.go", noticed: 2,
+		from: "s := answeredSlot{at + b.period, c}", to: "s := answeredSlot{at + b.period/2, c}"},
 }
 
 // The list must not outlive the code that it speaks of.
