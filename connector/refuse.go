@@ -60,7 +60,7 @@ func (s *submission) refuse(last ledger.Entry, why *refusal) (ledger.Entry, bool
 			return known, false, nil
 		}
 	}
-	if s.repeats && s.blind {
+	if s.repeats && s.blind && why.reason != events.ReasonInDoubt {
 		// That the repetition is refused says nothing of the attempt before it, which nobody could look up.
 		why.reason, why.message = events.ReasonInDoubt, "an earlier submission got no usable answer and may have landed; check by hand. Its repetition: "+why.message
 	}
