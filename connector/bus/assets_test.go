@@ -2,6 +2,8 @@ package bus_test
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -139,7 +141,6 @@ func TestEnsureContradictions(t *testing.T) {
 		"files without chunks":     {"OBJ_" + n.Files, func(c *config) { c.Subjects = c.Subjects[1:] }, "subjects must cover"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// A server of its own: one that is busy refuses a stream whose namesake it is still removing.
 			s := start(t, bustest.Options{})
 			js := library(t, s.ClientURL())
 			b := connect(t, s.ClientURL(), nil)
@@ -218,6 +219,28 @@ func TestEnsureFails(t *testing.T) {
 				t.Errorf("got %v, want words %q", err, tt.words)
 			}
 		})
+	}
+}
+
+// A server refuses a stream whose folder it can't make just now, such as that of a namesake which it is still removing.
+func TestEnsureRepeatsWhatTheStoreRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := bustest.Start(bustest.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	// The server clears this away when it has failed once.
+	inTheWay := filepath.Join(dir, "jetstream", "$G", "streams", bus.DefaultNames.Events)
+	if err := os.MkdirAll(filepath.Dir(inTheWay), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := connect(t, s.ClientURL(), nil).Ensure(soon(t), layout); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -103,6 +103,9 @@ func verdictOf(api *jetstream.APIError, err error) (verdict error, again bool) {
 			return ErrTooLarge, false
 		}
 		return err, true // such as a disk that is full or broken
+	case codeStreamCreate:
+		// The folder of a namesake that is being removed, or the disk; a description of any other kind speaks of the request.
+		return err, api.Description == "error creating store for stream"
 	case codeAccountLimit, codeNoStorage:
 		return fmt.Errorf("%w: %w", ErrFull, err), false
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum, codeHeaderTooLarge:
@@ -125,6 +128,7 @@ const (
 	codeConsumerCreate jetstream.ErrorCode = 10012 // JSConsumerCreateErrF
 	codeHeaderTooLarge jetstream.ErrorCode = 10097 // JSStreamHeaderExceedsMaximumErr
 	codeNoStorage      jetstream.ErrorCode = 10047 // JSStorageResourcesExceededErr: what all streams may take together is given out
+	codeStreamCreate   jetstream.ErrorCode = 10049 // JSStreamCreateErrF
 	codeStoreFailed    jetstream.ErrorCode = 10077 // JSStreamStoreFailedF
 
 	// These heal by themselves, or with the operator's help and no change of ours.
