@@ -57,7 +57,8 @@ type Config struct {
 	RateLimit comeet.Limit
 	// NoRateLimit switches the budget off.
 	NoRateLimit bool
-	// Workers is how many events of one account are in hand at once. Defaults to 16.
+	// Workers is how many events of one account are in hand at once. Defaults to 16; with more than 256 accounts to their share
+	// of 4096, but at least 4: all may have a backlog at once, and each event in hand takes memory.
 	Workers int
 	// RequestTimeout bounds one request to Comeet. Defaults to 30 s. A claim is left alone for 2 × RequestTimeout +
 	// SettleDelay, so a crashed replica's events come back after that time.
@@ -127,7 +128,7 @@ func (c Config) WithDefaults() Config {
 	if c.NoRateLimit {
 		c.RateLimit = comeet.Limit{}
 	}
-	set(&c.Workers, 16)
+	set(&c.Workers, min(16, max(4, 4096/max(1, len(c.Accounts)))))
 	set(&c.RequestTimeout, 30*time.Second)
 	set(&c.SettleDelay, 5*time.Second)
 	set(&c.DeniedRetry, time.Minute)

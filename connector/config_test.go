@@ -107,6 +107,11 @@ func TestConfigDefaults(t *testing.T) {
 	if cfg.Accounts[0].Workers != given.Workers {
 		t.Error("the caller's configuration was changed")
 	}
+	for accounts, want := range map[int]int{1: 16, 256: 16, 257: 15, 1000: 4, 5000: 4} {
+		if c := (connector.Config{Accounts: make([]connector.Account, accounts)}).WithDefaults(); c.Workers != want || c.Accounts[0].Workers != want {
+			t.Errorf("%d accounts: %d workers each, want %d", accounts, c.Workers, want)
+		}
+	}
 	if got.RequestTimeout != 30*time.Second || got.SettleDelay != 5*time.Second || got.DrainTimeout != 35*time.Second || got.Replica == "" {
 		t.Errorf("%+v", got)
 	}

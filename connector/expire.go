@@ -42,9 +42,8 @@ func (s *submission) expire(last ledger.Entry) error {
 	}
 	why := &refusal{reason: events.ReasonExpired, message: "the event waited until its age limit; it was not submitted. Replay it when Comeet takes candidates again"}
 	if c := last.Claimed(); c != nil && c.State != events.StateReleased && c.State != events.StateErased {
-		ours := c.Sourced.Source == s.identity.Source && c.Sourced.ID == s.identity.ID
 		left := s.stored.Add(s.ageLimit).Sub(s.bus.Now())
-		if wait := s.untilRipe(last, c); wait > 0 && wait < left/2 && (!ours || c.State == events.StateClaimed) {
+		if wait := s.untilRipe(last, c); wait > 0 && wait < left/2 && (!s.hasMade(c) || c.State == events.StateClaimed) {
 			return errLater{wait, "another worker's claim is young"} // whose request may be running, or who will be back
 		}
 		why = &refusal{reason: events.ReasonInDoubt, message: "a submission got no usable answer and could not be looked up before the event's age limit; check position " + c.PositionUID + " by hand, then replay"}

@@ -99,6 +99,11 @@ func (s *submission) reopen(last ledger.Entry) (ledger.Entry, bool, error) {
 	return s.attempt(last, &again)
 }
 
+// hasMade reports whether a claim was made for this very event.
+func (s *submission) hasMade(claim *events.Claimed) bool {
+	return claim.Sourced.Source == s.identity.Source && claim.Sourced.ID == s.identity.ID
+}
+
 // untilRipe is how long the claim must still be left alone. Ages are by the bus's clock, which stamped the claim.
 func (s *submission) untilRipe(last ledger.Entry, claim *events.Claimed) time.Duration {
 	rest := s.cfg.lease()
@@ -109,7 +114,7 @@ func (s *submission) untilRipe(last ledger.Entry, claim *events.Claimed) time.Du
 		}
 		rest = s.cfg.SettleDelay * time.Duration(max(1<<(2*min(doubts, 3)), min(claim.Attempt, 6)))
 	}
-	if claim.Sourced.Source != s.identity.Source || claim.Sourced.ID != s.identity.ID {
+	if !s.hasMade(claim) {
 		// That event will be back and settle with its own data, which is what Comeet was sent. Ours is the second best.
 		rest += 2 * s.cfg.lease()
 	}

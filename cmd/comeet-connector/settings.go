@@ -47,7 +47,7 @@ type settings struct {
 	PollOverlap       duration `name:"poll-overlap" help:"How far each look reaches back beyond the last." default:"2m" placeholder:"DURATION"`
 	PositionsInterval duration `name:"positions-interval" help:"Time between two readings of the positions." default:"5m" placeholder:"DURATION"`
 	RateLimit         rate     `name:"rate-limit" help:"Requests to Comeet per account, e.g. 100/60s, or off." default:"100/60s" placeholder:"RATE"`
-	Workers           count    `name:"workers" help:"Events in hand at once per account." default:"16" placeholder:"N"`
+	Workers           count    `name:"workers" help:"Events in hand at once per account; by default 16, fewer with more than 256 accounts." placeholder:"N"`
 	RequestTimeout    duration `name:"request-timeout" help:"Time limit of one request to Comeet." default:"30s" placeholder:"DURATION"`
 	SettleDelay       duration `name:"settle-delay" help:"Rest before a submission of unknown fate is looked up." default:"5s" placeholder:"DURATION"`
 	SweepInterval     duration `name:"sweep-interval" help:"Within how long the slow sweep re-reads everything." default:"168h" placeholder:"DURATION"`

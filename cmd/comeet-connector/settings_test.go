@@ -95,7 +95,7 @@ func TestEverySetting(t *testing.T) {
 		"drain-timeout":      {given: def(durations, "0s"), get: func(c connector.Config, _ *settings) any { return c.DrainTimeout }},
 		"rate-limit": {given: values{"50/30s", "off", "20/1m", "100/60s"}, get: func(c connector.Config, _ *settings) any { return fmt.Sprint(c.RateLimit, c.NoRateLimit) },
 			want: [4]any{"{50 30s} false", "{0 0s} true", "{20 1m0s} false", "{100 1m0s} false"}},
-		"workers":    {given: def(numbers, "16"), get: func(c connector.Config, _ *settings) any { return c.Workers }},
+		"workers":    {given: def(numbers, "0"), get: func(c connector.Config, _ *settings) any { return c.Workers }},
 		"admin-addr": {given: values{":1", ":2", "off", "127.0.0.1:8080"}, get: func(c connector.Config, _ *settings) any { return c.AdminAddr }},
 		"log-level":  {given: values{"debug", "warn", "error", "info"}, get: func(c connector.Config, _ *settings) any { return c.Log.GetLevel() }},
 		"log-format": {given: values{"json", "text", "json", "auto"}, get: func(_ connector.Config, s *settings) any { return s.LogFormat }},
