@@ -73,8 +73,8 @@ func WithPlainHTTP() Option {
 	}
 }
 
-// WithTransport replaces the HTTP transport. Defaults to one of the client's own: HTTP/1.1, connections kept for 64
-// concurrent requests, the proxy of the environment.
+// WithTransport replaces the HTTP transport. Defaults to a [NewTransport] of the client's own; clients that are given the same one share
+// its connections.
 //
 // Whether a failed request was sent is known of an *http.Transport, also inside another RoundTripper that passes the
 // request's context on. Of any other only errors that prove it (dial, DNS, certificates) count as "not sent"; everything
@@ -166,7 +166,7 @@ func NewClient(creds Credentials, opts ...Option) (*Client, error) {
 		return nil, errors.New("comeet: WithBaseURL: plain http would send the token in clear; use https or WithPlainHTTP")
 	}
 	if c.transport == nil {
-		c.transport = newTransport()
+		c.transport = NewTransport()
 	}
 	if t, ok := c.transport.(*http.Transport); ok {
 		c.native = true
@@ -179,9 +179,12 @@ func NewClient(creds Credentials, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// newTransport speaks HTTP/1.1 only: there net/http proves that nothing was written before it sends a request again. HTTP/2
+// NewTransport returns the transport that clients have by default: the proxy of the environment, time limits for making a connection,
+// connections kept for 256 concurrent requests. Further requests get connections of their own, so one client can't hold up another.
+//
+// It speaks HTTP/1.1 only: there net/http proves that nothing was written before it sends a request again. HTTP/2
 // also resends after some resets from the server, and a budget of 100 requests a minute has no use for its streams.
-func newTransport() *http.Transport {
+func NewTransport() *http.Transport {
 	h1 := new(http.Protocols)
 	h1.SetHTTP1(true)
 	return &http.Transport{
@@ -189,8 +192,7 @@ func newTransport() *http.Transport {
 		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    10 * time.Second,
 		Protocols:              h1,
-		MaxIdleConns:           128,
-		MaxIdleConnsPerHost:    64,
+		MaxIdleConnsPerHost:    256,
 		IdleConnTimeout:        60 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		ForceAttemptHTTP2:      false,

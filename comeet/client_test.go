@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,6 +120,29 @@ func TestNewClientAccepts(t *testing.T) {
 			t.Parallel()
 			newClient(t, opts...)
 		})
+	}
+}
+
+// Clients of many accounts need no connections of their own.
+func TestClientsShareATransport(t *testing.T) {
+	t.Parallel()
+	var connections atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"positions": []}`) }))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	tr := comeet.NewTransport()
+	for range 5 {
+		if _, _, err := newClient(t, comeet.WithBaseURL(s.URL), comeet.WithTransport(tr)).ListPositions(t.Context(), comeet.PositionQuery{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections for requests one after the other, want 1", n)
 	}
 }
 

@@ -40,7 +40,8 @@ type Config struct {
 	BaseURL string
 	// PlainHTTP allows a plain-http BaseURL that is not loopback: tokens and personal data then cross the network readably.
 	PlainHTTP bool
-	// Transport replaces the HTTP transport to Comeet; tests and the sandbox use it. nil means the client's own.
+	// Transport replaces the HTTP transport to Comeet; tests and the sandbox use it. nil means
+	// comeet.NewTransport, of which all accounts share the connections.
 	Transport http.RoundTripper
 
 	// PollInterval is the time between two looks for status changes. Defaults to 5 minutes, at least 50 ms.
@@ -120,6 +121,9 @@ func (c Config) WithDefaults() Config {
 	set(&c.Names.Files, d.Files)
 	set(&c.EventsMaxBytes, 4<<30)
 	set(&c.BaseURL, comeet.DefaultBaseURL)
+	if c.Transport == nil {
+		c.Transport = comeet.NewTransport()
+	}
 	set(&c.PollInterval, 5*time.Minute)
 	set(&c.PollOverlap, 2*time.Minute)
 	set(&c.SweepInterval, 7*24*time.Hour)

@@ -90,13 +90,10 @@ func (c *Connector) newClient(a Account) (*comeet.Client, error) {
 	})
 	opts := []comeet.Option{
 		comeet.WithBaseURL(a.BaseURL), comeet.WithTimeout(c.cfg.RequestTimeout), comeet.WithGate(gate),
-		comeet.WithObserver(c.metrics.of(a.Name).answered),
+		comeet.WithTransport(c.cfg.Transport), comeet.WithObserver(c.metrics.of(a.Name).answered),
 	}
 	if c.cfg.PlainHTTP {
 		opts = append(opts, comeet.WithPlainHTTP())
-	}
-	if c.cfg.Transport != nil {
-		opts = append(opts, comeet.WithTransport(c.cfg.Transport))
 	}
 	return comeet.NewClient(a.Credentials, opts...)
 }

@@ -496,12 +496,9 @@ func (x *explanation) askComeet(ctx context.Context, account, uid string) error 
 		return nil
 	}
 	a := x.cfg.Accounts[i]
-	opts := []comeet.Option{comeet.WithBaseURL(a.BaseURL), comeet.WithTimeout(x.cfg.RequestTimeout)}
+	opts := []comeet.Option{comeet.WithBaseURL(a.BaseURL), comeet.WithTimeout(x.cfg.RequestTimeout), comeet.WithTransport(x.cfg.Transport)}
 	if x.cfg.PlainHTTP {
 		opts = append(opts, comeet.WithPlainHTTP())
-	}
-	if x.cfg.Transport != nil {
-		opts = append(opts, comeet.WithTransport(x.cfg.Transport))
 	}
 	client, err := comeet.NewClient(a.Credentials, opts...)
 	if err != nil {
