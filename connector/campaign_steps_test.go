@@ -45,6 +45,14 @@ func (c *campaign) step(offices map[string]*office) {
 			if leader, ok := c.leader(); ok && c.coin() {
 				i = leader
 			}
+			if c.coin() {
+				if ps, ok := c.nats.(processes); ok {
+					down *= 5
+					c.tell("nats-server %d hangs for %v", i, down)
+					c.disarm = append(c.disarm, ps.hang(i, down))
+					return
+				}
+			}
 			c.tell("nats-server %d dies and is back after %v", i, down)
 			if err := c.nats.crash(i, down); err != nil {
 				c.Fatal(err)
@@ -168,7 +176,7 @@ func (c *campaign) strike() {
 	case 3, 4:
 		t := trip{subject: points[c.IntN(len(points))], stored: c.coin()}
 		if c.coin() {
-			t.frozen = long
+			t.frozen, t.heard = long, c.coin()
 		}
 		c.disarm = append(c.disarm, r.arm(t, c.tell))
 		c.tell("%s will fall at %+v", r.name, t)

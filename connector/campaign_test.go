@@ -100,19 +100,21 @@ func newCampaign(t *testing.T, seed uint64, r *rand.Rand, on func(testing.TB) se
 		c.switches.DeletedGetPage = 0
 	}
 	c.processes = c.IntN(4) == 0
+	// Where there is no pass of the sweep, polls alone must see everything.
+	sweep := []time.Duration{time.Second, time.Hour}[c.IntN(2)]
 	c.world = newWorld(t, accounts([]string{"default", "acme"}[:1+c.IntN(2)]...),
 		fakeWith(comeettest.WithSwitches(c.switches), comeettest.WithClockOffset(c.offset), limit),
 		func(s *setup) {
 			s.servers, s.MemberTTL = on, time.Second
 			s.RequestTimeout, s.SettleDelay, s.DeniedRetry = 300*time.Millisecond, 60*time.Millisecond, 100*time.Millisecond
-			s.PollInterval, s.PollOverlap, s.SweepInterval = 200*time.Millisecond, 5*time.Second, time.Second
+			s.PollInterval, s.PollOverlap, s.SweepInterval = 200*time.Millisecond, 5*time.Second, sweep
 			s.PositionsInterval, s.AdminAddr = 3*time.Second, "127.0.0.1:0"
 			if c.limited {
 				s.RateLimit = comeet.Limit{Requests: 60, Window: 2 * time.Second}
 			}
 		})
 	c.clustered = len(c.nats.urls()) > 1
-	c.tell("switches %+v, offset %v, limited %v, processes %v, accounts %v, servers %d", c.switches, c.offset, c.limited, c.processes, c.Accounts, len(c.nats.urls()))
+	c.tell("switches %+v, offset %v, limited %v, processes %v, sweep %v, accounts %v, servers %d", c.switches, c.offset, c.limited, c.processes, sweep, c.Accounts, len(c.nats.urls()))
 	if err := c.polls.watch(c.nc); err != nil {
 		t.Fatal(err)
 	}

@@ -86,9 +86,10 @@ func TestCrashAtEveryStep(t *testing.T) {
 func TestFrozenBeyondEveryLease(t *testing.T) {
 	for _, step := range []struct {
 		name, subject string
+		held          bool // the message is stored, and its acknowledgement comes when it goes on
 		fault         *comeettest.Fault
 	}{
-		{name: "with a claim, before the POST", subject: "candidate.submission.claimed."},
+		{name: "with a claim, before the POST", subject: "candidate.submission.claimed.", held: true},
 		{name: "with a POST under way that Comeet has acted on", fault: fault(comeettest.ActThen(comeettest.Delay(100 * time.Millisecond)))},
 		{name: "with the answer, before the outcome", subject: "candidate.submission.accepted."},
 	} {
@@ -104,8 +105,10 @@ func TestFrozenBeyondEveryLease(t *testing.T) {
 					close(c)
 					return *step.fault, true
 				})
+			} else if step.held {
+				there = p.hold(step.subject)
 			} else {
-				there = p.set(step.subject, step.subject == "candidate.submission.claimed.")
+				there = p.set(step.subject, false)
 			}
 			first := w.spawn(func(c *child) { c.NATSURL, c.Replica = p.url(), "first" })
 			w.publish("e1", person(1))
@@ -116,9 +119,15 @@ func TestFrozenBeyondEveryLease(t *testing.T) {
 			}
 			first.freeze()
 			w.run(func(c *connector.Config) { c.Replica = "second" })
-			w.outcome("e1")
+			uid := w.outcome("e1").Data.(*events.Accepted).CandidateUID
+			if err := w.fake.Recruiter("default").Reject(uid, "too far"); err != nil {
+				t.Fatal(err) // Comeet itself would refuse a second one only while the first is in progress
+			}
 			first.thaw()
-			p.release()
+			p.thaw()
+			if !step.held {
+				p.release()
+			}
 			w.publish("e2", person(2))
 			w.outcome("e2")
 			first.stop()

@@ -151,13 +151,21 @@ type trip struct {
 	// subject is how the message's subject begins.
 	subject string
 	stored  bool
+	// heard means that the message is stored and its acknowledgement comes when it goes on, instead of being lost.
+	heard bool
 	// frozen is for how long it stands still there; 0 kills it.
 	frozen time.Duration
 }
 
 // arm lets the replica fall when it comes to the point. The returned function takes the trap away and waits for what it has begun.
 func (r *crashable) arm(t trip, tell func(string, ...any)) (disarm func()) {
-	sprung, off, done := r.proxy.set(t.subject, t.stored), make(chan struct{}), make(chan struct{})
+	off, done := make(chan struct{}), make(chan struct{})
+	var sprung <-chan struct{}
+	if t.heard {
+		sprung = r.proxy.hold(t.subject)
+	} else {
+		sprung = r.proxy.set(t.subject, t.stored)
+	}
 	go func() {
 		defer close(done)
 		select {
@@ -171,11 +179,13 @@ func (r *crashable) arm(t trip, tell func(string, ...any)) (disarm func()) {
 			r.kill()
 			return
 		}
-		tell("%s freezes at %s (stored: %v) for %v", r.name, t.subject, t.stored, t.frozen)
+		tell("%s freezes at %s (stored: %v, heard: %v) for %v", r.name, t.subject, t.stored, t.heard, t.frozen)
 		r.freeze()
 		<-time.After(t.frozen)
 		r.thaw()
-		r.proxy.release()
+		if !t.heard {
+			r.proxy.release()
+		}
 	}()
 	return func() {
 		close(off)

@@ -38,6 +38,8 @@ type trap struct {
 	subject string
 	// stored lets the message through and loses everything that the bus says from then on; else the message itself is lost.
 	stored bool
+	// held lets the message through and freezes: what the bus says comes late.
+	held   bool
 	sprung chan struct{}
 	once   sync.Once
 }
@@ -64,10 +66,20 @@ func (p *proxy) url() string { return "nats://" + p.listener.Addr().String() }
 
 // set arms a trap; the channel is closed when it has sprung.
 func (p *proxy) set(subject string, stored bool) <-chan struct{} {
+	return p.arm(&trap{subject: subject, stored: stored})
+}
+
+// hold arms a trap that freezes just after the message is stored; thaw ends that, and nothing is lost.
+func (p *proxy) hold(subject string) <-chan struct{} {
+	return p.arm(&trap{subject: subject, held: true})
+}
+
+func (p *proxy) arm(t *trap) <-chan struct{} {
+	t.sprung = make(chan struct{})
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.trap = &trap{subject: subject, stored: stored, sprung: make(chan struct{})}
-	return p.trap.sprung
+	p.trap = t
+	return t.sprung
 }
 
 func closedChannel() chan struct{} {
@@ -235,8 +247,13 @@ func (p *proxy) up(client, server net.Conn, mute func()) {
 			p.mu.Unlock()
 			// A sign of life goes where an ack goes, and is none.
 			if trap != nil && strings.HasPrefix(fields[1], trap.subject) && !bytes.HasPrefix(payload, []byte("+WPI")) {
-				mute()
-				if !trap.stored {
+				if trap.held {
+					p.disarm()
+					p.freeze()
+				} else {
+					mute()
+				}
+				if !trap.stored && !trap.held {
 					lost = true
 				} else if _, err := w.Write(frame); err != nil || w.Flush() != nil {
 					return

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -156,6 +157,15 @@ func (ps processes) crash(i int, down time.Duration) error {
 	ps[i].kill()
 	<-time.After(down)
 	return ps[i].start()
+}
+
+// hang stops a server for some time, as a disk does that does not answer; goOn ends that early.
+func (ps processes) hang(i int, d time.Duration) (goOn func()) {
+	p := ps[i].cmd.Process
+	_ = p.Signal(syscall.SIGSTOP)
+	goOn = func() { _ = p.Signal(syscall.SIGCONT) }
+	time.AfterFunc(d, goOn)
+	return goOn
 }
 
 func (ps processes) stop() {
