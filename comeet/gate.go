@@ -211,8 +211,8 @@ func (g *Gate) drop(p *Permit) {
 }
 
 func (g *Gate) forgetTrial(p *Permit) {
-	if g.breaker.trial == p {
-		g.breaker.trial = nil
+	if b := &g.breaker; b.trial == p {
+		b.trial, b.unused = nil, p.stage != begun
 	}
 	if c := &g.capabilities[p.capability]; c.trial == p {
 		c.trial = nil

@@ -72,6 +72,10 @@ var (
 // next is who goes next among those who wait; nil if nobody may go now.
 func (g *Gate) next(now time.Duration) *waiter {
 	if g.breaker.phase == BreakerHalfOpen {
+		if g.breaker.unused {
+			// Who gave the trial back may have done so because it needs what another one waits to read, and would take it again.
+			return g.oldest(now)
+		}
 		// The probe was a read. Whether writing works too is what the trial has to tell, if anybody wants to write.
 		for _, p := range submittingBefore {
 			if w := g.queues[p][CanSubmit].first; w != nil && g.admits(p, CanSubmit, now) {
@@ -89,6 +93,17 @@ func (g *Gate) next(now time.Duration) *waiter {
 		}
 	}
 	return nil
+}
+
+// oldest is who waits longest of all who may go now.
+func (g *Gate) oldest(now time.Duration) *waiter {
+	var oldest *waiter
+	for _, p := range pollsAfter {
+		if w := g.head(p, func(c Capability) bool { return g.admits(p, c, now) }); w != nil && (oldest == nil || w.seq < oldest.seq) {
+			oldest = w
+		}
+	}
+	return oldest
 }
 
 func (g *Gate) pollWaitsLonger() bool {
