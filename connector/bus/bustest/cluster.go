@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -125,13 +126,24 @@ func (c *Cluster) Stop() {
 	}
 }
 
-// FreePorts finds ports that nobody listens on: every member must know all of them before any listens. They are below those that systems give
-// to outgoing connections, else one of these could take a port before it is listened on, or while its server is away.
+// Ports of FreePorts lie below those that systems give to outgoing connections, else one of these could take a port before it is
+// listened on, or while its server is away.
+const lowestPort, highestPort = 15_000, 32_000
+
+// ports counts those that were tried, from anywhere on: whoever was given one may not listen yet when the next one is looked for.
+var ports = struct {
+	sync.Mutex
+	tried int
+}{tried: rand.IntN(highestPort - lowestPort)}
+
+// FreePorts finds ports that nobody listens on: every member must know all of them before any listens.
 func FreePorts(n int) ([]int, error) {
-	const lowest, highest = 15_000, 32_000
-	var ports []int
-	for try := 0; len(ports) < n; try++ {
-		port := lowest + rand.IntN(highest-lowest)
+	ports.Lock()
+	defer ports.Unlock()
+	var free []int
+	for try := 0; len(free) < n; try++ {
+		ports.tried++
+		port := lowestPort + ports.tried%(highestPort-lowestPort)
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			if try > 100*n {
@@ -140,7 +152,7 @@ func FreePorts(n int) ([]int, error) {
 			continue
 		}
 		defer l.Close()
-		ports = append(ports, port)
+		free = append(free, port)
 	}
-	return ports, nil
+	return free, nil
 }
