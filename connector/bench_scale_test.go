@@ -36,6 +36,7 @@ func BenchmarkAccounts(b *testing.B) {
 	}
 	w := newWorld(b, accounts(names...), fakeWith(comeettest.WithRateLimit(limit.Requests, limit.Window), comeettest.WithoutHistory(), comeettest.WithRecording(0)), func(s *setup) {
 		s.RateLimit, s.PollInterval, s.RequestTimeout, s.SettleDelay, s.MemberTTL = limit, 5*time.Minute, 30*time.Second, 5*time.Second, 10*time.Second
+		s.Workers = 0 // what so many accounts have by default
 	})
 	for i := range 2*limit.Requests + 20 {
 		for _, name := range names {

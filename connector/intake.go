@@ -106,8 +106,8 @@ type delivery struct {
 	permit *comeet.Permit
 }
 
-// hands are the goroutines that handle deliveries. One that has nothing to do waits a while for the next: its stack has
-// grown to what the work needs, and a thousand idle accounts need none.
+// hands are the goroutines that handle deliveries. One that has nothing to do waits a moment for the next: its stack has
+// grown to what the work needs. It does not wait for long: a thousand accounts have a hand for an event a second each.
 type hands struct {
 	handle func(delivery)
 	next   chan delivery
@@ -132,7 +132,7 @@ func (h *hands) work(d delivery) {
 	defer idle.Stop()
 	for {
 		h.handle(d)
-		idle.Reset(10 * time.Second)
+		idle.Reset(100 * time.Millisecond)
 		select {
 		case d = <-h.next:
 		case <-idle.C:

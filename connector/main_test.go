@@ -8,7 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime/debug"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -78,7 +78,8 @@ func (c child) main() error {
 	if c.Bare {
 		return c.bareLoop(ctx)
 	}
-	debug.SetGCPercent(400) // as the command does
+	reserve := make([]byte, 32<<20) // as the command does
+	defer runtime.KeepAlive(reserve)
 	con, err := connector.New(c.config(zerolog.New(os.Stderr)))
 	if err != nil {
 		return err
