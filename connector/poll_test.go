@@ -406,8 +406,8 @@ func TestRunOfSeveralPagesMissesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{Order: comeettest.OrderUpdated, MaxPageSize: 2})))
-			// The interval is more than the second by which filters and overlap are rounded.
-			w.run(func(c *connector.Config) { c.PollInterval, c.PollOverlap = 2200*time.Millisecond, time.Millisecond })
+			// The interval is more than the two seconds by which filters and overlap are rounded.
+			w.run(func(c *connector.Config) { c.PollInterval, c.PollOverlap = 3300*time.Millisecond, time.Millisecond })
 			uids := w.submit(4)
 			w.pollsEnd(1)
 			r := w.fake.Recruiter("default")
@@ -485,7 +485,7 @@ func (w *world) twoPollers(overlap time.Duration) (uid string) {
 func TestLatePageIsNotPublishedOverANewerState(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	uid := w.twoPollers(2 * time.Second)
+	uid := w.twoPollers(20 * time.Second) // so that its age alone does not make the page too old to be told
 	r := w.fake.Recruiter("default")
 	answered := w.hold(2*time.Second, func() error { return r.MoveToStep(uid, "Technical interview") })
 	w.eventually("the other poller to see the step", func() bool { return len(w.last(uid).CompletedSteps) == 1 })
