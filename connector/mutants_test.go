@@ -31,7 +31,7 @@ type guard struct {
 	noticed uint64
 }
 
-// guards are what the promises hang on. DESIGN.md lists them with their seeds.
+// guards are what the promises hang on.
 var guards = []guard{
 	{name: "claim: who loses it sends nothing", file: "submit.go", noticed: 18,
 		from: "if err != nil || !won {\n\t\treturn entry, false, err\n\t}\n\treturn s.send(entry, begun)", to: "_ = won\n\tif err != nil {\n\t\treturn entry, false, err\n\t}\n\tif entry.Claimed() == nil {\n\t\treturn entry, false, nil\n\t}\n\treturn s.send(entry, begun)"},
