@@ -65,7 +65,8 @@ func TestStatusEventSaysWhatChanged(t *testing.T) {
 		before func(r R, uid string) error
 		do     func(r R, uid string) error
 		want   []events.Change // none means no event
-		// later is done when a list is surely newer than what was told, so that nothing else makes the poller look.
+		// later is done when a list is surely newer than what was told, so that nothing else makes the poller look; and so are some polls
+		// after it.
 		later bool
 		// grant lets the source be read again afterwards.
 		grant bool
@@ -89,6 +90,10 @@ func TestStatusEventSaysWhatChanged(t *testing.T) {
 		},
 		{
 			name: "merged, among the deleted", sw: comeettest.Switches{MergedInDeleted: true}, later: true,
+			do: func(r R, uid string) error { return merge(r, uid) }, want: []events.Change{events.ChangedMerged},
+		},
+		{
+			name: "merged, listed as it was and among the deleted", sw: comeettest.Switches{MergedListed: true, MergedInDeleted: true}, later: true,
 			do: func(r R, uid string) error { return merge(r, uid) }, want: []events.Change{events.ChangedMerged},
 		},
 		{name: "pseudonymised", do: func(r R, uid string) error { return r.Pseudonymize(uid) }},
@@ -117,14 +122,21 @@ func TestStatusEventSaysWhatChanged(t *testing.T) {
 				}
 				w.eventuallyTrue(uid)
 			}
-			if tt.later {
+			clockMoves := func() {
 				w.eventually("Comeet's clock to move on", func() bool { return time.Since(w.last(uid).SeenAt) > 2*time.Second })
+			}
+			if tt.later {
+				clockMoves()
 			}
 			before := len(told())
 			if err := tt.do(r, uid); err != nil {
 				t.Fatal(err)
 			}
 			w.polled()
+			if tt.later {
+				clockMoves()
+				w.polled()
+			}
 			if tt.grant {
 				r.Grant(comeettest.ReadSource)
 				w.polled()
