@@ -81,6 +81,8 @@ var guards = []guard{
 		from: "> s.cfg.RequestTimeout {\n\t\treturn s.notSent(claim)", to: "> time.Hour {\n\t\treturn s.notSent(claim)"},
 	{name: "settle: look before sending again", file: "settle.go", test: "TestCrashAtEveryStep",
 		from: "if c.PositionUID != claim.PositionUID ||", to: "if true || c.PositionUID != claim.PositionUID ||"},
+	{name: "settle: what was found is noted before it is adopted", file: "outcome.go", test: "TestFoundCandidateMergedAwayBeforeItsOutcome",
+		from: "if claim.CandidateUID != f.candidate.UID {", to: "if false {"},
 	{name: "outcome: an event that has failed stays failed", file: "refuse.go", test: "TestRefusedEventComesAgainAfterItsOperationWasAccepted",
 		from: "if err != nil || failed == nil {\n\t\treturn false, err", to: "if true {\n\t\treturn false, err"},
 	{name: "outcome: a lost acknowledgement is recognised", file: "ledger/ledger.go", test: "TestPutWithLostAnswer", pkg: "./ledger",

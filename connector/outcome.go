@@ -50,9 +50,22 @@ func (s *submission) tell(e ledger.Entry) {
 		Str("matched_by", string(a.MatchedBy)).Str("outcome", string(a.Outcome)).Str("operation", a.Operation).Msg("candidate accepted")
 }
 
-// adopt takes a candidate that was found while settling. Its status entry comes first and names our operation: that is what
-// keeps two operations that look for the same person from adopting the same candidate.
+// adopt takes a candidate that was found while settling. Its status entry comes before the outcome and names our operation: that is
+// what keeps two operations that look for the same person from adopting the same candidate. From then on recruiters' doings with it
+// are followed, and if we die here it may be merged away before anybody looks again. So the claim notes it first.
 func (s *submission) adopt(last ledger.Entry, claim *events.Claimed, f *found) (ledger.Entry, bool, error) {
+	if claim.CandidateUID != f.candidate.UID {
+		noted := *claim
+		noted.State, noted.CandidateUID, noted.Owner, noted.Sourced = events.StateInDoubt, f.candidate.UID, s.cfg.Replica, *s.ref()
+		entry, won, err := s.ledger.Put(s.work, s.op, last.Seq, s.newEvent(&noted))
+		if err != nil {
+			return last, false, fmt.Errorf("note that operation %s has candidate_uid %s: %w", s.op.ID, f.candidate.UID, err)
+		}
+		if !won {
+			return entry, false, nil
+		}
+		last = entry
+	}
 	entry, won, err := s.putFirstStatus(f.candidate.UID, &f.candidate, f.seen)
 	if err != nil {
 		return last, false, err
@@ -61,6 +74,30 @@ func (s *submission) adopt(last ledger.Entry, claim *events.Claimed, f *found) (
 		return last, false, nil
 	}
 	return s.accept(last, claim, events.OutcomeRecovered, &f.candidate, f.seen)
+}
+
+// noted is the candidate that an earlier look-up found, whose worker died before the outcome; nil if there is none, or if another
+// operation has it.
+func (s *submission) noted(claim *events.Claimed) (*found, error) {
+	uid := claim.CandidateUID
+	if uid == "" {
+		return nil, nil
+	}
+	known, err := s.ledger.LastStatus(s.work, s.op.Account, uid)
+	if err != nil {
+		return nil, err
+	}
+	if st := known.Status(); st != nil && st.Operation != s.op.ID {
+		return nil, nil
+	}
+	candidate, seen, err := s.read(uid)
+	if err != nil {
+		return nil, err
+	}
+	if candidate == nil {
+		candidate = &comeet.Candidate{UID: uid} // merged away, deleted or hidden meanwhile
+	}
+	return &found{*candidate, seen}, nil
 }
 
 // adoptExisting takes the candidate that Comeet's conflict answer names: it has this partner id in progress on this position.

@@ -147,6 +147,9 @@ func (w *world) inOrderOf(account, uid string) {
 				w.Errorf("candidate %s, event %d (%v) repeats the state before", uid, i, st.Changed)
 			}
 		}
+		if i == 0 && st.Status == "" && st.PositionUID == "" {
+			continue // Comeet did not show it when it was recovered
+		}
 		for at < len(history) && difference(st.State, history[at].Candidate) != "" {
 			at++
 		}

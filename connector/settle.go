@@ -123,6 +123,9 @@ func (s *submission) untilRipe(last ledger.Entry, claim *events.Claimed) time.Du
 
 // lookUp searches the candidates created since the claim for ours. readable is false if this account may not read candidates.
 func (s *submission) lookUp(claim *events.Claimed) (found *found, readable bool, err error) {
+	if found, err := s.noted(claim); found != nil || err != nil {
+		return found, true, err
+	}
 	since := claim.ComeetTime
 	if since.IsZero() {
 		since = s.account.comeetNow().Add(-s.cfg.lease())

@@ -61,7 +61,11 @@ func wordsOf(e events.Event) string {
 		case events.StateClaimed:
 			return fmt.Sprintf("claimed: attempt %d, position %s, matched by %s", d.Attempt, d.PositionUID, d.MatchedBy)
 		case events.StateInDoubt:
-			return fmt.Sprintf("in doubt: the answer to attempt %d was lost", d.Attempt)
+			out := fmt.Sprintf("in doubt: the answer to attempt %d was lost", d.Attempt)
+			if d.CandidateUID != "" {
+				out += "; candidate " + d.CandidateUID + " was found"
+			}
+			return out
 		case events.StateReleased:
 			return fmt.Sprintf("released: nothing came of attempt %d", d.Attempt)
 		case events.StateErased:

@@ -121,6 +121,7 @@ var ours = rapid.OneOf(
 			Attempt: rapid.IntRange(1, 1<<31-1).Draw(t, "attempt"), Doubts: rapid.IntRange(0, 1<<31-1).Draw(t, "doubts"),
 			PositionUID: visible.Draw(t, "position"), MatchedBy: events.MatchedBy(attribute.Draw(t, "matched")), PartnerCandidateID: word.Draw(t, "partner"),
 			Owner: word.Draw(t, "owner"), ComeetTime: maybeMoment.Draw(t, "comeet time"), Sourced: anyRef.Draw(t, "sourced"),
+			CandidateUID: word.Draw(t, "candidate uid"),
 		}
 	}),
 	rapid.Custom(func(t *rapid.T) events.Data {

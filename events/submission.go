@@ -68,6 +68,7 @@ type Claimed struct {
 	PartnerCandidateID string     `json:"partner_candidate_id,omitempty"` // as sent to Comeet
 	Owner              string     `json:"owner,omitempty"`                // the replica that holds the claim
 	ComeetTime         time.Time  `json:"comeet_time,omitzero"`           // Comeet's clock at the claim; zero means unknown
+	CandidateUID       string     `json:"candidate_uid,omitempty"`        // Comeet's, if it was found when the attempt was looked up
 	Sourced            SourcedRef `json:"sourced,omitzero"`
 }
 
