@@ -12,20 +12,27 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 )
 
-// Without its ledger the connector would submit again whoever comes again: it stops, says so, and does not start on such a bus
-// until somebody has accepted the loss.
-func TestLostLedgerStopsTheConnector(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+// atWork runs a connector that has an outcome behind it, and tells how it ends.
+func (w *world) atWork() <-chan error {
+	w.Helper()
 	c, err := connector.New(w.config(zerolog.New(w.logs)))
 	if err != nil {
-		t.Fatal(err)
+		w.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(context.Background()) }()
 	<-c.Ready()
 	w.publish("e1", person(1))
 	w.outcome("e1")
+	return ended
+}
+
+// Without its ledger the connector would submit again whoever comes again: it stops, says so, and does not start on such a bus
+// until somebody has accepted the loss.
+func TestLostLedgerStopsTheConnector(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ended := w.atWork()
 	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.Events); err != nil {
 		t.Fatal(err)
 	}
@@ -54,15 +61,7 @@ func TestLostLedgerStopsTheConnector(t *testing.T) {
 func TestNoAccountIsServedWithoutTheLedger(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	c, err := connector.New(w.config(zerolog.New(w.logs)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- c.Run(context.Background()) }()
-	<-c.Ready()
-	w.publish("e1", person(1))
-	w.outcome("e1")
+	ended := w.atWork()
 	// Just after the connector has looked at the stream, so that the account begins anew before the next look.
 	looks, err := w.nc.SubscribeSync("$JS.API.STREAM.INFO." + bus.DefaultNames.Events)
 	if err != nil {
