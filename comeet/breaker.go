@@ -94,7 +94,7 @@ type breaker struct {
 	consecutive int     // failures since the last success
 	inHand      int     // permits of this epoch, held or in flight
 	trial       *Permit // the half-open breaker's one request
-	unused      bool    // the last one given for the trial sent nothing
+	undecided   bool    // a trial was given back unused, or its answer told nothing
 
 	running bool          // Run is there, so nobody else probes
 	probing bool          // Run is in its probe
@@ -145,7 +145,7 @@ func (g *Gate) open(now time.Duration) {
 	}
 	g.enter(BreakerOpen, now)
 	b.epoch++
-	b.inHand, b.trial, b.unused, b.ramping = 0, nil, false, false
+	b.inHand, b.trial, b.undecided, b.ramping = 0, nil, false, false
 	b.nextProbe = now + g.probeInterval(now)
 	for c := range g.capabilities {
 		g.capabilities[c].interrupt()
@@ -160,7 +160,7 @@ func (g *Gate) close(now time.Duration) {
 	b := &g.breaker
 	g.enter(BreakerClosed, now)
 	b.consecutive = 0
-	b.trial, b.unused = nil, false
+	b.trial, b.undecided = nil, false
 	b.ramping, b.rampSuccesses = true, 0
 }
 
@@ -211,7 +211,7 @@ func (g *Gate) reportToBreaker(p *Permit, k Kind, now time.Duration) {
 			b.consecutive++
 		}
 		if b.trial == p {
-			b.trial, b.unused = nil, false
+			b.trial, b.undecided = nil, true // a verdict resets that
 		}
 	}
 	if p.done != nil {

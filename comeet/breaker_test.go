@@ -374,49 +374,61 @@ func TestTrialPrefersWriting(t *testing.T) {
 	})
 }
 
-// A submitter takes the trial, finds that it needs something read first, and gives it back, again and again, as one does whose event names
-// a position that is not known yet. The reader has its turn.
-func TestUnusedTrialGoesToWhoWaitsLongest(t *testing.T) {
+// A submitter takes the trial and gives it back, again and again, as one does whose event names a position that is not known yet, or has events
+// that Comeet refuses, which tells the breaker nothing. The reader has its turn.
+func TestUndecidedTrialGoesToWhoWaitsLongest(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		g := NewGate(GateConfig{})
-		trip(t, g)
-		time.Sleep(time.Minute)
-		read := make(chan struct{})
-		end := sync.OnceFunc(func() { close(read) })
-		var wg sync.WaitGroup
-		submit := func(p *Permit) {
-			for {
+	for name, use := range map[string]func(*Permit){
+		"given back": (*Permit).Release,
+		"refused": func(p *Permit) {
+			if p.begin() == nil {
+				p.end(report{kind: Invalid, sent: true})
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := NewGate(GateConfig{})
+				trip(t, g)
+				time.Sleep(time.Minute)
+				read := make(chan struct{})
+				end := sync.OnceFunc(func() { close(read) })
+				var wg sync.WaitGroup
+				submit := func(p *Permit) {
+					for {
+						select {
+						case <-read:
+							p.Release()
+							return
+						case <-time.After(ProbeTimeout / 4):
+						}
+						use(p)
+						p = mustAcquire(t, g, Submit, CanSubmit)
+					}
+				}
+				first := mustAcquire(t, g, Submit, CanSubmit)
+				wg.Go(func() {
+					p := mustAcquire(t, g, Poll, CanPositions)
+					end()
+					if err := p.begin(); err != nil {
+						t.Error(err)
+					}
+					p.end(report{sent: true})
+				})
+				synctest.Wait()
+				wg.Go(func() { submit(first) })
+				wg.Go(func() { submit(mustAcquire(t, g, Submit, CanSubmit)) }) // waits for the trial while the other one has it
 				select {
 				case <-read:
-					p.Release()
-					return
-				case <-time.After(ProbeTimeout / 4):
+				case <-time.After(time.Minute):
+					t.Error("the reader has no turn")
+					end()
 				}
-				p.Release()
-				p = mustAcquire(t, g, Submit, CanSubmit)
-			}
-		}
-		first := mustAcquire(t, g, Submit, CanSubmit)
-		wg.Go(func() {
-			p := mustAcquire(t, g, Poll, CanPositions)
-			end()
-			if err := p.begin(); err != nil {
-				t.Error(err)
-			}
-			p.end(report{sent: true})
+				wg.Wait()
+			})
 		})
-		synctest.Wait()
-		wg.Go(func() { submit(first) })
-		wg.Go(func() { submit(mustAcquire(t, g, Submit, CanSubmit)) }) // waits for the trial while the other one has it
-		select {
-		case <-read:
-		case <-time.After(time.Minute):
-			t.Error("the reader has no turn")
-			end()
-		}
-		wg.Wait()
-	})
+	}
 }
 
 func TestWhatAProbeTells(t *testing.T) {

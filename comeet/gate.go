@@ -212,7 +212,7 @@ func (g *Gate) drop(p *Permit) {
 
 func (g *Gate) forgetTrial(p *Permit) {
 	if b := &g.breaker; b.trial == p {
-		b.trial, b.unused = nil, p.stage != begun
+		b.trial, b.undecided = nil, true
 	}
 	if c := &g.capabilities[p.capability]; c.trial == p {
 		c.trial = nil

@@ -72,8 +72,8 @@ var (
 // next is who goes next among those who wait; nil if nobody may go now.
 func (g *Gate) next(now time.Duration) *waiter {
 	if g.breaker.phase == BreakerHalfOpen {
-		if g.breaker.unused {
-			// Who gave the trial back may have done so because it needs what another one waits to read, and would take it again.
+		if g.breaker.undecided {
+			// Who had the trial may need what another one waits to read, or has many like it that Comeet refuses, and would take it again.
 			return g.oldest(now)
 		}
 		// The probe was a read. Whether writing works too is what the trial has to tell, if anybody wants to write.

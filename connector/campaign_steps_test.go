@@ -213,6 +213,9 @@ func (c *campaign) operate() {
 			return nil
 		})
 	case 3:
+		if !c.sweeps && c.jumps > 0 {
+			return // a clock that is set back, and forward again before the next complete poll, is the sweep's
+		}
 		c.offset += time.Duration(c.IntN(41)-20) * time.Second
 		c.tell("Comeet's clock jumps to an offset of %v", c.offset)
 		c.fake.SetClockOffset(c.offset)

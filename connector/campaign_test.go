@@ -67,12 +67,12 @@ type campaign struct {
 	// replicas are all that were ever started.
 	replicas []*crashable
 	// processes makes them processes of their own, clustered is a bus of three servers.
-	processes, clustered, limited bool
-	switches                      comeettest.Switches
-	disarm                        []func()
-	polls                         pollsSeen
-	sent                          int
-	offset                        time.Duration
+	processes, clustered, limited, sweeps bool
+	switches                              comeettest.Switches
+	disarm                                []func()
+	polls                                 pollsSeen
+	sent                                  int
+	offset                                time.Duration
 	// jumps counts how often Comeet's clock was set.
 	jumps int
 
@@ -101,7 +101,10 @@ func newCampaign(t *testing.T, seed uint64, r *rand.Rand, on func(testing.TB) se
 	}
 	c.processes = c.IntN(4) == 0
 	// Where there is no pass of the sweep, polls alone must see everything.
-	sweep := []time.Duration{time.Second, time.Hour}[c.IntN(2)]
+	sweep := time.Hour
+	if c.sweeps = c.coin(); c.sweeps {
+		sweep = time.Second
+	}
 	c.world = newWorld(t, accounts([]string{"default", "acme"}[:1+c.IntN(2)]...),
 		fakeWith(comeettest.WithSwitches(c.switches), comeettest.WithClockOffset(c.offset), limit),
 		func(s *setup) {
@@ -156,8 +159,12 @@ func (c *campaign) run() {
 		f := c.read()
 		return !slices.ContainsFunc(c.Accounts, func(a string) bool { return len(f.statuses(a)) == 0 })
 	})
-	c.eventually("the first polls", func() bool {
-		return !slices.ContainsFunc(c.Accounts, func(a string) bool { return c.polls.complete(a) < 2 })
+	complete := map[string]int{}
+	for _, a := range c.Accounts {
+		complete[a] = c.polls.complete(a)
+	}
+	c.eventually("polls that show them", func() bool {
+		return !slices.ContainsFunc(c.Accounts, func(a string) bool { return c.polls.complete(a) < complete[a]+2 })
 	})
 	offices := map[string]*office{}
 	for _, account := range c.Accounts {

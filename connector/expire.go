@@ -46,6 +46,17 @@ func (s *submission) expire(last ledger.Entry) error {
 		if wait := s.untilRipe(last, c); wait > 0 && wait < left/2 && (!s.hasMade(c) || c.State == events.StateClaimed) {
 			return errLater{wait, "another worker's claim is young"} // whose request may be running, or who will be back
 		}
+		found, err := s.noted(c)
+		if err != nil {
+			return err
+		}
+		if found != nil {
+			_, done, err := s.adopt(last, c, found)
+			if err == nil && !done {
+				return errLater{time.Second, "another worker has this operation in hand"}
+			}
+			return err
+		}
 		why = &refusal{reason: events.ReasonInDoubt, message: "a submission got no usable answer and could not be looked up before the event's age limit; check position " + c.PositionUID + " by hand, then replay"}
 	}
 	if last.Erased() {

@@ -276,7 +276,7 @@ func named(e events.Event) (op, sourced, candidate, uid string) {
 		if _, own, ok := strings.Cut(d.PartnerCandidateID, "-"); ok {
 			candidate = own
 		}
-		return d.Operation, d.Sourced.ID, candidate, d.CandidateUID
+		return d.Operation, d.Sourced.ID, candidate, ""
 	case *events.Accepted:
 		return d.Operation, d.Sourced.ID, d.CandidateID, d.CandidateUID
 	case *events.Failed:

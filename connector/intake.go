@@ -107,7 +107,7 @@ type delivery struct {
 }
 
 // hands are the goroutines that handle deliveries. One that has nothing to do waits a moment for the next: its stack has
-// grown to what the work needs. It does not wait for long: a thousand accounts have a hand for an event a second each.
+// grown to what the work needs. It does not wait for long: of a thousand accounts with an event each second, each would keep its own.
 type hands struct {
 	handle func(delivery)
 	next   chan delivery

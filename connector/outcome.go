@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -21,7 +22,7 @@ func (s *submission) accept(last ledger.Entry, c *events.Claimed, how events.Out
 		PositionUID: c.PositionUID, MatchedBy: c.MatchedBy, Outcome: how, Sourced: *s.ref(), SubmittedAt: s.now(),
 	})
 	entry, won, err := s.ledger.Put(s.work, s.op, last.Seq, e)
-	for err == nil && !won && (entry.Seq == 0 || entry.Failed() != nil && !s.isMine(entry)) {
+	for err == nil && !won && s.mayWriteOver(entry) {
 		entry, won, err = s.ledger.Put(s.work, s.op, entry.Seq, e)
 	}
 	if err != nil {
@@ -42,6 +43,12 @@ func (s *submission) accept(last ledger.Entry, c *events.Claimed, how events.Out
 	return entry, true, s.finish(entry, candidate, seen)
 }
 
+// mayWriteOver reports whether what is known of Comeet's candidate is written although the claim is not the last entry any more: it has
+// vanished, or another event has failed since.
+func (s *submission) mayWriteOver(entry ledger.Entry) bool {
+	return entry.Seq == 0 || entry.Failed() != nil && !s.isMine(entry)
+}
+
 // tell counts and logs an accepted outcome that this worker has written.
 func (s *submission) tell(e ledger.Entry) {
 	a := e.Accepted()
@@ -57,7 +64,11 @@ func (s *submission) adopt(last ledger.Entry, claim *events.Claimed, f *found) (
 	if claim.CandidateUID != f.candidate.UID {
 		noted := *claim
 		noted.State, noted.CandidateUID, noted.Owner, noted.Sourced = events.StateInDoubt, f.candidate.UID, s.cfg.Replica, *s.ref()
-		entry, won, err := s.ledger.Put(s.work, s.op, last.Seq, s.newEvent(&noted))
+		e := s.newEvent(&noted)
+		entry, won, err := s.ledger.Put(s.work, s.op, last.Seq, e)
+		for err == nil && !won && s.mayWriteOver(entry) {
+			entry, won, err = s.ledger.Put(s.work, s.op, entry.Seq, e)
+		}
 		if err != nil {
 			return last, false, fmt.Errorf("note that operation %s has candidate_uid %s: %w", s.op.ID, f.candidate.UID, err)
 		}
@@ -90,12 +101,15 @@ func (s *submission) noted(claim *events.Claimed) (*found, error) {
 	if st := known.Status(); st != nil && st.Operation != s.op.ID {
 		return nil, nil
 	}
-	candidate, seen, err := s.read(uid)
-	if err != nil {
-		return nil, err
+	var candidate *comeet.Candidate
+	var seen time.Time
+	if context.Cause(s.intake) != errExpired {
+		if candidate, seen, err = s.read(uid); err != nil {
+			return nil, err
+		}
 	}
 	if candidate == nil {
-		candidate = &comeet.Candidate{UID: uid} // merged away, deleted or hidden meanwhile
+		candidate = &comeet.Candidate{UID: uid} // merged away, deleted or hidden meanwhile, or there is no time left to look
 	}
 	return &found{*candidate, seen}, nil
 }

@@ -92,6 +92,10 @@ func closedChannel() chan struct{} {
 func (p *proxy) freeze() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.freezeLocked()
+}
+
+func (p *proxy) freezeLocked() {
 	select {
 	case <-p.ice:
 		if !p.dead {
@@ -99,6 +103,18 @@ func (p *proxy) freeze() {
 		}
 	default:
 	}
+}
+
+// freezeAt is freeze for a trap that holds, unless it has been taken away meanwhile.
+func (p *proxy) freezeAt(t *trap) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.trap != t {
+		return false
+	}
+	p.trap = nil
+	p.freezeLocked()
+	return true
 }
 
 func (p *proxy) thaw() {
@@ -246,11 +262,8 @@ func (p *proxy) up(client, server net.Conn, mute func()) {
 			trap := p.trap
 			p.mu.Unlock()
 			// A sign of life goes where an ack goes, and is none.
-			if trap != nil && strings.HasPrefix(fields[1], trap.subject) && !bytes.HasPrefix(payload, []byte("+WPI")) {
-				if trap.held {
-					p.disarm()
-					p.freeze()
-				} else {
+			if trap != nil && strings.HasPrefix(fields[1], trap.subject) && !bytes.HasPrefix(payload, []byte("+WPI")) && (!trap.held || p.freezeAt(trap)) {
+				if !trap.held {
 					mute()
 				}
 				if !trap.stored && !trap.held {

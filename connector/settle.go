@@ -90,12 +90,13 @@ func (s *submission) reopen(last ledger.Entry) (ledger.Entry, bool, error) {
 	if err != nil {
 		return last, false, err
 	}
+	again := *claim
+	again.Doubts = 0
 	if found != nil {
 		s.shown = time.Now()
-		return s.adopt(last, claim, found)
+		return s.adopt(last, &again, found)
 	}
-	again := *claim
-	again.Doubts, s.blind = 0, !readable
+	s.blind = !readable
 	return s.attempt(last, &again)
 }
 

@@ -2,6 +2,7 @@ package connector_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -464,6 +465,39 @@ func TestClaimLostUnderItsPost(t *testing.T) {
 			w.check()
 		})
 	}
+}
+
+// The claim vanishes, such as with a server's disk, while the candidate is looked up, which a recruiter has moved on. What was found is not
+// sent again.
+func TestClaimLostUnderItsLookUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fake.Script(comeettest.CreateCandidate, lostAnswer())
+	w.fake.Control(comeettest.ListCandidates, func(q comeettest.Request) (comeettest.Fault, bool) {
+		if q.Query.Get("time_created:after") == "" {
+			return comeettest.Fault{}, false
+		}
+		s, err := w.js.Stream(w.Context(), bus.DefaultNames.Events)
+		if err == nil {
+			err = s.Purge(w.Context(), jetstream.WithPurgeSubject(events.TypeClaimed+".>"))
+		}
+		for _, c := range w.fake.Candidates("default") {
+			err = errors.Join(err, w.fake.Recruiter("default").Reject(c.UID, "by a rule"))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		return comeettest.Delay(0), true
+	})
+	w.run()
+	w.publish("e1", person(1))
+	if got := outcomeOf(w.outcome("e1")); got != "recovered" {
+		t.Errorf("outcome %s, want recovered", got)
+	}
+	if n := w.posts("default"); n != 1 {
+		t.Errorf("%d POSTs, want 1", n)
+	}
+	w.check()
 }
 
 // What ended in doubt, for a person to look at, lands after all and is moved on. Another event of its operation looks before it sends.
