@@ -126,6 +126,11 @@ func newCampaign(t *testing.T, seed uint64, r *rand.Rand, on func(testing.TB) se
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			t.Logf("seed %d, what happened:\n%s", seed, c.trace.String())
+			var feed strings.Builder
+			for _, e := range c.feed {
+				fmt.Fprintf(&feed, "%d %s %s %+v\n", e.seq, e.subject, e.Event.ID, e.Data)
+			}
+			t.Logf("the feed:\n%s", feed.String())
 		}
 	})
 	return c

@@ -57,6 +57,7 @@ func newProxy(t testing.TB, targets ...string) *proxy {
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
 		p.kill()
+		p.listener.Close()
 		p.wg.Wait()
 	})
 	return p
@@ -141,13 +142,13 @@ func (p *proxy) pass() bool {
 	return !p.dead
 }
 
-// kill ends all traffic for ever, at once: whatever is behind has no effect on the world any more.
+// kill ends all traffic for ever, at once: whatever is behind has no effect on the world any more. The port stays taken: else a proxy of another
+// test could get it, and what is behind this one would come back in that test's world.
 func (p *proxy) kill() {
 	p.mu.Lock()
 	p.dead = true
 	p.mu.Unlock()
 	p.thaw()
-	p.listener.Close()
 	p.cut()
 }
 
@@ -186,6 +187,12 @@ func (p *proxy) accept() {
 			continue
 		}
 		p.mu.Lock()
+		if p.dead {
+			p.mu.Unlock()
+			client.Close()
+			server.Close()
+			continue
+		}
 		p.all[client], p.all[server] = struct{}{}, struct{}{}
 		p.mu.Unlock()
 		var muted sync.Once

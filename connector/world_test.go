@@ -137,7 +137,12 @@ func newWorld(t testing.TB, opts ...option) *world {
 
 func oneServer(t testing.TB) servers {
 	t.Helper()
-	s, err := bustest.Start(bustest.Options{Dir: t.TempDir()})
+	// A port of its own, which nobody else gets while a crash leaves it free.
+	ports, err := bustest.FreePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := bustest.Start(bustest.Options{Dir: t.TempDir(), Port: ports[0]})
 	if err != nil {
 		t.Fatal(err)
 	}
