@@ -94,7 +94,7 @@ type breaker struct {
 	consecutive int     // failures since the last success
 	inHand      int     // permits of this epoch, held or in flight
 	trial       *Permit // the half-open breaker's one request
-	undecided   bool    // a trial was given back unused, or its answer told nothing
+	undecided   bool    // since the breaker opened, a trial was given back unused or its answer told nothing
 
 	running bool          // Run is there, so nobody else probes
 	probing bool          // Run is in its probe
@@ -160,7 +160,7 @@ func (g *Gate) close(now time.Duration) {
 	b := &g.breaker
 	g.enter(BreakerClosed, now)
 	b.consecutive = 0
-	b.trial, b.undecided = nil, false
+	b.trial = nil
 	b.ramping, b.rampSuccesses = true, 0
 }
 
@@ -211,7 +211,7 @@ func (g *Gate) reportToBreaker(p *Permit, k Kind, now time.Duration) {
 			b.consecutive++
 		}
 		if b.trial == p {
-			b.trial, b.undecided = nil, true // a verdict resets that
+			b.trial, b.undecided = nil, true
 		}
 	}
 	if p.done != nil {

@@ -10,21 +10,26 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
+// keepEventsFor sets the age limit of the sourced stream.
+func (w *world) keepEventsFor(d time.Duration) {
+	w.Helper()
+	stream, err := w.js.Stream(w.Context(), bus.DefaultNames.Sourced)
+	if err != nil {
+		w.Fatal(err)
+	}
+	cfg := stream.CachedInfo().Config
+	cfg.MaxAge, cfg.Duplicates = d, time.Second
+	if _, err := w.js.UpdateStream(w.Context(), cfg); err != nil {
+		w.Fatal(err)
+	}
+}
+
 // Comeet stays away for longer than the stream keeps events: each one ends as expired in time, whether a worker holds it or
 // nobody may fetch it.
 func TestWaitingEventsExpireInTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	const keep = 5 * time.Second
-	stream, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := stream.CachedInfo().Config
-	cfg.MaxAge, cfg.Duplicates = keep, time.Second
-	if _, err := w.js.UpdateStream(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
+	w.keepEventsFor(5 * time.Second)
 	w.fake.Outage(comeettest.HTMLPage(503))
 	w.publish("held", person(1))
 	w.run()
@@ -42,4 +47,20 @@ func TestWaitingEventsExpireInTime(t *testing.T) {
 	if n := len(w.fake.Candidates("default")); n != 0 {
 		t.Errorf("%d candidates at Comeet, want none", n)
 	}
+}
+
+// The worker that has found the candidate dies before the outcome, and Comeet stays away until the event expires. It does not end in doubt:
+// the claim tells whose candidate that is.
+func TestExpiringEventTakesWhatWasFound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.keepEventsFor(10 * time.Second)
+	uid := w.dieWithWhatWasFound()
+	w.fake.Outage(comeettest.HTMLPage(503))
+	w.run()
+	d, ok := w.outcome("e1").Data.(*events.Accepted)
+	if !ok || d.CandidateUID != uid || d.Outcome != events.OutcomeRecovered {
+		t.Errorf("outcome %+v, want the candidate %s that was found", w.outcome("e1").Data, uid)
+	}
+	w.check()
 }

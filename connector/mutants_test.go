@@ -64,7 +64,7 @@ var guards = []guard{
 	{name: "outcome: a redelivered event is given its first status", file: "outcome.go", test: "TestCrashAtEveryStep",
 		from: "if have.Seq != 0 {\n", to: "if true {\n"},
 	{name: "outcome: what Comeet has is written even without its claim", file: "outcome.go", test: "TestClaimLostUnderItsPost",
-		from: "return entry.Seq == 0 || entry.Failed()", to: "return entry.Failed()"},
+		from: "(entry.Seq == 0 || entry.Failed()", to: "(entry.Failed()"},
 	{name: "settle: a doubt is kept even without its claim", file: "submit.go", test: "TestClaimLostUnderItsPost",
 		from: "entry.Seq == 0 && state == events.StateInDoubt", to: "entry.Seq == 1 && state == events.StateInDoubt"},
 	{name: "settle: a failure in doubt is looked up before another event sends", file: "submit.go", test: "TestAnotherEventAfterADoubtLooksFirst",

@@ -13,18 +13,12 @@ import (
 
 // accept writes the outcome of an act that has succeeded, then the candidate's first status, then acknowledges. last is the entry
 // that was the last when the act began, c the claim that fixed it.
-//
-// What Comeet has must not be sent again. So the outcome is also written where the claim has vanished meanwhile, such as with a
-// server's disk, and over another event's failure.
 func (s *submission) accept(last ledger.Entry, c *events.Claimed, how events.Outcome, candidate *comeet.Candidate, seen time.Time) (ledger.Entry, bool, error) {
 	e := s.outcome(s.op, &events.Accepted{
 		Account: s.op.Account, Operation: s.op.ID, CandidateID: s.candidateID, CandidateUID: candidate.UID,
 		PositionUID: c.PositionUID, MatchedBy: c.MatchedBy, Outcome: how, Sourced: *s.ref(), SubmittedAt: s.now(),
 	})
-	entry, won, err := s.ledger.Put(s.work, s.op, last.Seq, e)
-	for err == nil && !won && s.mayWriteOver(entry) {
-		entry, won, err = s.ledger.Put(s.work, s.op, entry.Seq, e)
-	}
+	entry, won, err := s.putKnown(last, e)
 	if err != nil {
 		return last, false, fmt.Errorf("write the outcome of operation %s, candidate_uid %s: %w", s.op.ID, candidate.UID, err)
 	}
@@ -43,10 +37,14 @@ func (s *submission) accept(last ledger.Entry, c *events.Claimed, how events.Out
 	return entry, true, s.finish(entry, candidate, seen)
 }
 
-// mayWriteOver reports whether what is known of Comeet's candidate is written although the claim is not the last entry any more: it has
-// vanished, or another event has failed since.
-func (s *submission) mayWriteOver(entry ledger.Entry) bool {
-	return entry.Seq == 0 || entry.Failed() != nil && !s.isMine(entry)
+// putKnown writes that Comeet has a candidate, which must not be sent again. So it is also written where the entry has vanished meanwhile,
+// such as with a server's disk, and over another event's failure.
+func (s *submission) putKnown(last ledger.Entry, e events.Event) (ledger.Entry, bool, error) {
+	entry, won, err := s.ledger.Put(s.work, s.op, last.Seq, e)
+	for err == nil && !won && (entry.Seq == 0 || entry.Failed() != nil && !s.isMine(entry)) {
+		entry, won, err = s.ledger.Put(s.work, s.op, entry.Seq, e)
+	}
+	return entry, won, err
 }
 
 // tell counts and logs an accepted outcome that this worker has written.
@@ -64,11 +62,7 @@ func (s *submission) adopt(last ledger.Entry, claim *events.Claimed, f *found) (
 	if claim.CandidateUID != f.candidate.UID {
 		noted := *claim
 		noted.State, noted.CandidateUID, noted.Owner, noted.Sourced = events.StateInDoubt, f.candidate.UID, s.cfg.Replica, *s.ref()
-		e := s.newEvent(&noted)
-		entry, won, err := s.ledger.Put(s.work, s.op, last.Seq, e)
-		for err == nil && !won && s.mayWriteOver(entry) {
-			entry, won, err = s.ledger.Put(s.work, s.op, entry.Seq, e)
-		}
+		entry, won, err := s.putKnown(last, s.newEvent(&noted))
 		if err != nil {
 			return last, false, fmt.Errorf("note that operation %s has candidate_uid %s: %w", s.op.ID, f.candidate.UID, err)
 		}

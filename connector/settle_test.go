@@ -592,32 +592,36 @@ func TestExistingThatCannotBeRead(t *testing.T) {
 	w.check()
 }
 
-// A worker dies between the status of the candidate that it has found and the outcome. Meanwhile a recruiter, or Comeet itself, merges the
-// candidate away: no list shows it any more, and Comeet would take it again. The next worker knows from the claim what was found.
-func TestFoundCandidateMergedAwayBeforeItsOutcome(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{MergedInDeleted: true})))
+// dieWithWhatWasFound publishes e1 and lets a worker die between the status of the candidate that it has found and the outcome.
+func (w *world) dieWithWhatWasFound() (uid string) {
+	w.Helper()
 	w.fake.Script(comeettest.CreateCandidate, comeettest.ActThen(comeettest.HTMLPage(502)))
-	p := newProxy(t, w.NATSURL)
+	p := newProxy(w.TB, w.NATSURL)
 	sprung := p.set("candidate.submission.accepted.", false)
 	first := w.spawn(func(c *child) { c.NATSURL = p.url() })
 	w.publish("e1", person(1))
 	select {
 	case <-sprung:
 	case <-time.After(30 * time.Second):
-		t.Fatal("nothing was recovered")
+		w.Fatal("nothing was recovered")
 	}
 	first.kill()
-	var uid string
-	for uid = range w.read().statuses("default") {
-	}
+	return w.fake.Candidates("default")[0].UID
+}
+
+// A worker dies with what it has found. Meanwhile a recruiter, or Comeet itself, merges the candidate away: no list shows it any more, and
+// Comeet would take it again. The next worker knows from the claim what was found.
+func TestFoundCandidateMergedAwayBeforeItsOutcome(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{MergedInDeleted: true})))
+	uid := w.dieWithWhatWasFound()
 	if err := merge(w.fake.Recruiter("default"), uid); err != nil {
 		t.Fatal(err)
 	}
 	w.run()
 	d, ok := w.outcome("e1").Data.(*events.Accepted)
 	if !ok || d.CandidateUID != uid || d.Outcome != events.OutcomeRecovered {
-		t.Errorf("outcome %+v, want the candidate %s that was found", d, uid)
+		t.Errorf("outcome %+v, want the candidate %s that was found", w.outcome("e1").Data, uid)
 	}
 	if n := w.fake.Counts().ByRoute[comeettest.CreateCandidate]; n != 1 {
 		t.Errorf("%d POSTs, want 1", n)
