@@ -56,9 +56,9 @@ func (g *Gate) PrepareBooking(n int, validFor time.Duration) Booking {
 	// What the booking before still leaves may begin while this one is being written.
 	var latest []time.Duration
 	if left := g.booking.left; left > 0 && now < g.booking.until {
-		latest = slices.Repeat([]time.Duration{now - g.booking.until - g.cfg.RequestTimeout}, left)
+		latest = slices.Repeat([]time.Duration{now - g.booking.until - g.latest()}, left)
 	}
-	latest = append(latest, slices.Repeat([]time.Duration{-validFor - g.cfg.RequestTimeout}, b.requests)...)
+	latest = append(latest, slices.Repeat([]time.Duration{-validFor - g.latest()}, b.requests)...)
 	b.State.Other = append(b.State.Other, latest...)
 	return b
 }
@@ -86,8 +86,13 @@ func (g *Gate) Booked() (used, unused int) {
 	return g.booking.used, g.booking.left
 }
 
+// latest is how long after its beginning a request may still reach Comeet, also where the owner is killed or frozen meanwhile.
+func (g *Gate) latest() time.Duration {
+	return g.cfg.RequestTimeout + MaxLateness(g.cfg.RequestTimeout) + g.cfg.HoldBack
+}
+
 // Export returns the budget for a successor. To hand over, Pause first and wait for the requests in flight: one that is still
-// in flight is exported as if it took all of RequestTimeout.
+// in flight is exported as if it reached Comeet at the last moment at which it can.
 func (g *Gate) Export() BudgetState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -101,7 +106,7 @@ func (g *Gate) export(now time.Duration) BudgetState {
 	if g.budget.limit > 0 {
 		for p := g.flying.first; p != nil; p = p.next {
 			ages := s.ages(classOf(p.priority))
-			*ages = append(*ages, min(now-p.since-g.cfg.RequestTimeout, 0))
+			*ages = append(*ages, min(now-p.since-g.latest(), 0))
 		}
 	}
 	return s

@@ -23,7 +23,7 @@ func (o *owner) stall() {
 	}
 }
 
-// An owner that books, then crashes or is frozen at any instant, and its successor, who knows only the last booking written,
+// An owner that books, then crashes or is frozen at any instant, with requests in its kernel that arrive after their time, and its successor, who knows only the last booking written,
 // together never overrun the limit; even if the owner thaws and goes on.
 func TestBookingBoundsAnOwnerThatIsGone(t *testing.T) {
 	t.Parallel()
@@ -42,6 +42,7 @@ func TestBookingBoundsAnOwnerThatIsGone(t *testing.T) {
 		if rapid.Bool().Draw(rt, "as late as can be") {
 			latency, percent = requestTimeout, 100
 		}
+		late := rapid.Bool().Draw(rt, "the kernel goes on")
 		rest := ms("rest", 0, 1500)
 		workers := rapid.IntRange(1, 6).Draw(rt, "workers")
 		ageKnown := rapid.Bool().Draw(rt, "age known")
@@ -77,7 +78,7 @@ func TestBookingBoundsAnOwnerThatIsGone(t *testing.T) {
 					time.Sleep(every)
 				}
 			})
-			run := func(g *Gate, stall func(), rest, latency time.Duration) {
+			run := func(g *Gate, stall func(), rest time.Duration, latency func() time.Duration) {
 				for range workers {
 					wg.Go(func() {
 						for time.Now().Before(end) {
@@ -89,12 +90,17 @@ func TestBookingBoundsAnOwnerThatIsGone(t *testing.T) {
 								continue
 							}
 							stall()
-							_ = server.exchange(p, latency, percent, report{sent: true})
+							_ = server.exchange(p, latency(), percent, report{sent: true})
 						}
 					})
 				}
 			}
-			run(old.gate, old.stall, rest, latency)
+			run(old.gate, old.stall, rest, func() time.Duration {
+				if now := time.Now(); late && now.After(old.freeze.Add(-requestTimeout)) && now.Before(old.freeze) {
+					return requestTimeout + MaxLateness(requestTimeout)
+				}
+				return latency
+			})
 			time.Sleep(takeOver)
 			successor := NewGate(cfg)
 			mu.Lock()
@@ -107,7 +113,7 @@ func TestBookingBoundsAnOwnerThatIsGone(t *testing.T) {
 			if !writtenAt.IsZero() {
 				successor.Import(state)
 			}
-			run(successor, func() {}, 0, 0)
+			run(successor, func() {}, 0, func() time.Duration { return 0 })
 			wg.Wait()
 		})
 		if most := server.busiest(limit.Window); most > limit.Requests {

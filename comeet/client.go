@@ -182,6 +182,9 @@ func NewClient(creds Credentials, opts ...Option) (*Client, error) {
 // NewTransport returns the transport that clients have by default: the proxy of the environment, time limits for making a connection,
 // connections kept for 256 concurrent requests. Further requests get connections of their own, so one client can't hold up another.
 //
+// A request that the client gave up, or that it could not, since the process was killed or frozen, does not reach Comeet
+// afterwards; see [MaxLateness]. A transport of another make has to see to that by itself.
+//
 // It speaks HTTP/1.1 only: there net/http proves that nothing was written before it sends a request again. HTTP/2
 // also resends after some resets from the server, and a budget of 100 requests a minute has no use for its streams.
 func NewTransport() *http.Transport {
@@ -189,7 +192,7 @@ func NewTransport() *http.Transport {
 	h1.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:            (&dialer{net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}}).dial,
 		TLSHandshakeTimeout:    10 * time.Second,
 		Protocols:              h1,
 		MaxIdleConnsPerHost:    256,

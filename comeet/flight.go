@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http/httptrace"
 	"sync/atomic"
+	"time"
 )
 
 // flight watches one request through net/http's trace hooks, to answer "was it sent?" and to forbid silent resends.
@@ -22,11 +23,13 @@ type flight struct {
 	hooked atomic.Bool // any hook fired
 	got    atomic.Bool // a connection was handed out: from here on bytes may be on their way
 	http2  atomic.Bool
-	hooks  httptrace.ClientTrace
+	// deadline is when the request's time is over; a connection of ours sends nothing after it.
+	deadline time.Time
+	hooks    httptrace.ClientTrace
 }
 
-func newFlight(native bool) *flight {
-	f := &flight{native: native}
+func newFlight(native bool, deadline time.Time) *flight {
+	f := &flight{native: native, deadline: deadline}
 	f.hooks.GetConn = f.getConn
 	f.hooks.GotConn = f.gotConn
 	f.hooks.WroteHeaders = f.wrote
@@ -48,6 +51,9 @@ func (f *flight) getConn(string) {
 func (f *flight) gotConn(info httptrace.GotConnInfo) {
 	f.hooked.Store(true)
 	f.got.Store(true)
+	if c := connOf(info.Conn); c != nil {
+		c.expires(f.deadline)
+	}
 	c, ok := info.Conn.(interface{ ConnectionState() tls.ConnectionState })
 	f.http2.Store(ok && c.ConnectionState().NegotiatedProtocol == "h2")
 }

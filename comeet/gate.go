@@ -16,6 +16,9 @@ type GateConfig struct {
 	// RequestTimeout is how long a request takes at most; give the client's. A trial that has not ended by then is taken for
 	// lost, and so is the slot of any request after ten times as long. Defaults to [DefaultTimeout].
 	RequestTimeout time.Duration
+	// HoldBack is how long something between here and Comeet, such as a forward proxy, may hold back a request that got no usable
+	// answer. Such a request counts as sent when that time is over. Defaults to none.
+	HoldBack time.Duration
 	// ProbeTimeout bounds one probe, and for how long the one trial after it may be held unused while others wait. Defaults
 	// to [ProbeTimeout].
 	ProbeTimeout time.Duration
@@ -43,6 +46,7 @@ func (c GateConfig) withDefaults() GateConfig {
 	}
 	c.Reserved = max(min(c.Reserved, c.Limit.Requests-1), 0)
 	set(&c.RequestTimeout, DefaultTimeout)
+	c.HoldBack = max(c.HoldBack, 0)
 	set(&c.ProbeTimeout, ProbeTimeout)
 	set(&c.ProbeMin, 500*time.Millisecond)
 	set(&c.ProbeMax, 30*time.Second)
@@ -246,6 +250,10 @@ func (g *Gate) finish(p *Permit, r report, now time.Duration) {
 		at := now
 		if !r.answered.IsZero() {
 			at = min(max(r.answered.Sub(g.begin), p.since), now)
+		}
+		switch r.kind {
+		case Unavailable, InDoubt, Canceled:
+			at += g.cfg.HoldBack // a proxy may have answered in Comeet's place
 		}
 		g.budget.answer(classOf(p.priority), at)
 	} else {

@@ -233,7 +233,8 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 const maxPooledBytes = 1 << 20
 
 func (c *Client) send(ctx context.Context, rq *call, cfg *callConfig, tok *token, ex *exchange) {
-	f := newFlight(c.native)
+	deadline, _ := ctx.Deadline() // always there: do sets it
+	f := newFlight(c.native, deadline)
 	req := c.request(f.trace(ctx), rq, cfg, tok, f)
 	ex.resp.Sent = time.Now()
 	resp, err := c.transport.RoundTrip(req)
