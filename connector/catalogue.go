@@ -123,24 +123,22 @@ func (c *catalogue) run(ctx context.Context) error {
 	}
 }
 
-// refresh reads all pages. A listing that misses a page proves nothing about absence, so it changes nothing.
+// refresh reads all pages. A listing that misses a page, or that may have lost a row between two, proves nothing about absence, so it
+// changes nothing: a missing position refuses candidates for good, and a missing namesake sends them to the wrong one.
 func (c *catalogue) refresh(ctx context.Context) error {
 	begun := c.a.bus.Now()
-	var list []position
-	seen := make(map[string]bool) // pages may repeat rows
-	pages := comeet.ReadPages(0, func(ctx context.Context, page string) ([]comeet.Position, *comeet.Response, error) {
+	key := func(p *comeet.Position) string { return p.UID }
+	rows, _, err := comeet.ReadSteady(ctx, 0, key, func(ctx context.Context, page string) ([]comeet.Position, *comeet.Response, error) {
 		return c.a.comeet.ListPositions(ctx, comeet.PositionQuery{Limit: pageSize, Page: page})
 	})
-	for pages.Next(ctx) {
-		for i, items := 0, pages.Items(); i < len(items); i++ {
-			if p := &items[i]; !p.IsTemplate && !seen[p.UID] {
-				seen[p.UID] = true
-				list = append(list, positionOf(p))
-			}
-		}
-	}
-	if err := pages.Err(); err != nil {
+	if err != nil {
 		return err
+	}
+	var list []position
+	for i := range rows {
+		if !rows[i].IsTemplate {
+			list = append(list, positionOf(&rows[i]))
+		}
 	}
 	c.publish(positions{list: list, read: begun, usable: true})
 	if err := c.store(ctx, list); err != nil && ctx.Err() == nil {

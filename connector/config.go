@@ -61,9 +61,13 @@ type Config struct {
 	// Workers is how many events of one account are in hand at once. Defaults to 16; with more than 256 accounts to their share
 	// of 4096, but at least 4: all may have a backlog at once, and each event in hand takes memory.
 	Workers int
-	// RequestTimeout bounds one request to Comeet. Defaults to 30 s. A claim is left alone for 2 × RequestTimeout +
+	// RequestTimeout bounds one request to Comeet. Defaults to 30 s. A claim is left alone for 3 × RequestTimeout + ProxyHold +
 	// SettleDelay, so a crashed replica's events come back after that time.
 	RequestTimeout time.Duration
+	// ProxyHold is how long a forward proxy on the way to Comeet may still deliver a request after the connector has given it up.
+	// Defaults to 2 minutes if the environment names a proxy for an account's BaseURL, else to none; below zero means none. (Linux
+	// goes on for about 100 s with what a closed connection holds.)
+	ProxyHold time.Duration
 	// SettleDelay is how long an attempt of unknown fate rests before it is looked up. Defaults to 5 s.
 	SettleDelay time.Duration
 	// DeniedRetry is how long a capability that Comeet denies rests before one request tries it again; it doubles with each
@@ -121,9 +125,6 @@ func (c Config) WithDefaults() Config {
 	set(&c.Names.Files, d.Files)
 	set(&c.EventsMaxBytes, 4<<30)
 	set(&c.BaseURL, comeet.DefaultBaseURL)
-	if c.Transport == nil {
-		c.Transport = comeet.NewTransport()
-	}
 	set(&c.PollInterval, 5*time.Minute)
 	set(&c.PollOverlap, 2*time.Minute)
 	set(&c.SweepInterval, 7*24*time.Hour)
@@ -135,7 +136,13 @@ func (c Config) WithDefaults() Config {
 	set(&c.Workers, min(16, max(4, 4096/max(1, len(c.Accounts)))))
 	set(&c.RequestTimeout, 30*time.Second)
 	set(&c.SettleDelay, 5*time.Second)
+	if c.ProxyHold == 0 && c.Transport == nil && c.isProxied() {
+		c.ProxyHold = 2 * time.Minute
+	}
 	set(&c.DeniedRetry, time.Minute)
+	if c.Transport == nil {
+		c.Transport = comeet.NewTransport()
+	}
 	set(&c.DrainTimeout, c.RequestTimeout+c.SettleDelay)
 	set(&c.MemberTTL, 10*time.Second)
 	set(&c.AdminAddr, "127.0.0.1:8080")
@@ -196,6 +203,9 @@ func (c Config) Validate() error {
 	if c.SettleDelay < 0 || c.SettleDelay > time.Hour {
 		refuse("SETTLE_DELAY must be between 0 and 1h")
 	}
+	if c.ProxyHold > time.Hour {
+		refuse("COMEET_PROXY_HOLD must be at most 1h")
+	}
 	if c.MemberTTL < time.Second {
 		refuse("MEMBER_TTL must be at least 1s")
 	}
@@ -226,8 +236,30 @@ func (c Config) Validate() error {
 	return errors.Join(wrong...)
 }
 
-// lease is how long a claim is left alone: no request under it can still be running afterwards.
-func (c Config) lease() time.Duration { return 2*c.RequestTimeout + c.SettleDelay }
+// lease is how long a claim is left alone. After it nothing that was sent under the claim can still reach Comeet, whatever became
+// of its worker: the worker begins to send within RequestTimeout, ends within another one, and its kernel has given up the rest
+// MaxLateness later.
+func (c Config) lease() time.Duration {
+	return 2*c.RequestTimeout + comeet.MaxLateness(c.RequestTimeout) + c.settleDelay()
+}
+
+// settleDelay is how long an attempt rests that its worker has given up: for what is still under way in the network, or held back
+// by a proxy.
+func (c Config) settleDelay() time.Duration { return c.SettleDelay + max(c.ProxyHold, 0) }
+
+// isProxied reports whether the environment names a proxy for any account's requests.
+func (c Config) isProxied() bool {
+	for _, a := range append([]Account{{BaseURL: c.BaseURL}}, c.Accounts...) {
+		u, err := url.Parse(a.BaseURL)
+		if err != nil || a.BaseURL == "" {
+			continue
+		}
+		if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u}); err == nil && proxy != nil {
+			return true
+		}
+	}
+	return false
+}
 
 func isLoopback(host string) bool {
 	addr, err := netip.ParseAddr(host)

@@ -86,7 +86,8 @@ func (c *Connector) newClient(a Account) (*comeet.Client, error) {
 	}
 	log := c.log.With().Str("account", a.Name).Logger()
 	gate := comeet.NewGate(comeet.GateConfig{
-		Limit: a.RateLimit, RequestTimeout: c.cfg.RequestTimeout, DeniedMin: c.cfg.DeniedRetry, DeniedMax: 15 * c.cfg.DeniedRetry, OnChange: tellGate(log),
+		HoldBack: c.cfg.ProxyHold,
+		Limit:    a.RateLimit, RequestTimeout: c.cfg.RequestTimeout, DeniedMin: c.cfg.DeniedRetry, DeniedMax: 15 * c.cfg.DeniedRetry, OnChange: tellGate(log),
 	})
 	opts := []comeet.Option{
 		comeet.WithBaseURL(a.BaseURL), comeet.WithTimeout(c.cfg.RequestTimeout), comeet.WithGate(gate),

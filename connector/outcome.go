@@ -19,6 +19,10 @@ func (s *submission) accept(last ledger.Entry, c *events.Claimed, how events.Out
 		PositionUID: c.PositionUID, MatchedBy: c.MatchedBy, Outcome: how, Sourced: *s.ref(), SubmittedAt: s.now(),
 	})
 	entry, won, err := s.putKnown(last, e)
+	for err == nil && !won && entry.Claimed() != nil && !entry.Erased() {
+		// Another worker has taken our claim over. What Comeet has must be known before it sends, so that it need not.
+		entry, won, err = s.ledger.Put(s.work, s.op, entry.Seq, e)
+	}
 	if err != nil {
 		return last, false, fmt.Errorf("write the outcome of operation %s, candidate_uid %s: %w", s.op.ID, candidate.UID, err)
 	}
@@ -27,14 +31,10 @@ func (s *submission) accept(last ledger.Entry, c *events.Claimed, how events.Out
 		return entry, false, nil
 	}
 	if !won {
-		// Somebody took our claim for abandoned although we had its lease: a process was frozen in mid-request.
-		s.metrics.overtaken.Inc()
-		s.log.Error().Str("candidate_id", s.candidateID).Str("operation", s.op.ID).Str("candidate_uid", candidate.UID).
-			Msg("another worker settled this submission while ours was under way; compare the candidates at Comeet")
-		return entry, false, nil
+		return entry, false, s.overtaken(entry, candidate, seen)
 	}
 	s.tell(entry)
-	return entry, true, s.finish(entry, candidate, seen)
+	return entry, true, s.finish(entry, c, candidate, seen)
 }
 
 // putKnown writes that Comeet has a candidate, which must not be sent again. So it is also written where the entry has vanished meanwhile,
@@ -59,8 +59,8 @@ func (s *submission) tell(e ledger.Entry) {
 // what keeps two operations that look for the same person from adopting the same candidate. From then on recruiters' doings with it
 // are followed, and if we die here it may be merged away before anybody looks again. So the claim notes it first.
 func (s *submission) adopt(last ledger.Entry, claim *events.Claimed, f *found) (ledger.Entry, bool, error) {
+	noted := *claim
 	if claim.CandidateUID != f.candidate.UID {
-		noted := *claim
 		noted.State, noted.CandidateUID, noted.Owner, noted.Sourced = events.StateInDoubt, f.candidate.UID, s.cfg.Replica, *s.ref()
 		entry, won, err := s.putKnown(last, s.newEvent(&noted))
 		if err != nil {
@@ -78,7 +78,7 @@ func (s *submission) adopt(last ledger.Entry, claim *events.Claimed, f *found) (
 	if st := entry.Status(); !won && (st == nil || st.Operation != s.op.ID) {
 		return last, false, nil
 	}
-	return s.accept(last, claim, events.OutcomeRecovered, &f.candidate, f.seen)
+	return s.accept(last, &noted, events.OutcomeRecovered, &f.candidate, f.seen)
 }
 
 // noted is the candidate that an earlier look-up found, whose worker died before the outcome; nil if there is none, or if another
@@ -169,7 +169,7 @@ func isDigits(s string) bool {
 // of which this one is then a duplicate with an outcome of its own.
 func (s *submission) finishAccepted(last ledger.Entry) error {
 	if s.isMine(last) {
-		return s.finish(last, nil, time.Time{})
+		return s.finish(last, nil, nil, time.Time{})
 	}
 	if failed, err := s.hasFailed(); err != nil || failed {
 		return err
@@ -188,11 +188,11 @@ func (s *submission) finishAccepted(last ledger.Entry) error {
 }
 
 // finish makes sure that the candidate's status entry exists, since it is the memory of which uid is whose, and acknowledges.
-// candidate is what Comeet showed when it accepted; nil if that was another delivery.
+// claim is the one that was accepted and candidate what Comeet showed then; both are nil if that was another delivery.
 //
 // A poll passes over a candidate that has no entry yet. It sees the same change again only while POLL_OVERLAP reaches back to
 // it, so an entry that came late is followed by one more look.
-func (s *submission) finish(accepted ledger.Entry, candidate *comeet.Candidate, seen time.Time) error {
+func (s *submission) finish(accepted ledger.Entry, claim *events.Claimed, candidate *comeet.Candidate, seen time.Time) error {
 	uid := accepted.Accepted().CandidateUID
 	late, again := false, candidate == nil
 	if again {
@@ -234,7 +234,7 @@ func (s *submission) finish(accepted ledger.Entry, candidate *comeet.Candidate, 
 			}
 		}
 	}
-	return s.msg.Ack()
+	return s.confirm(accepted, claim)
 }
 
 // putFirstStatus publishes the first state that was seen of a candidate, unless there is one already. A nil candidate is one

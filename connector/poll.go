@@ -23,6 +23,8 @@ type cursor struct {
 	Since time.Time `json:"since"`
 	// Pending are candidates that could not be read.
 	Pending []pending `json:"pending,omitempty"`
+	// Strays are new candidates that no operation follows yet.
+	Strays []stray `json:"strays,omitempty"`
 	// Source is our own, see ownSource.
 	Source *events.CandidateSource `json:"source,omitempty"`
 }
@@ -90,6 +92,9 @@ func (a *account) pollOnce(ctx context.Context) error {
 		return err
 	}
 	next := cursor{}
+	if next.Strays, err = a.checkStrays(ctx, last.Strays); err != nil {
+		return err
+	}
 	pages := comeet.ReadPages(maxPages, func(ctx context.Context, page string) ([]comeet.Candidate, *comeet.Response, error) {
 		return a.comeet.ListCandidates(ctx, comeet.CandidateQuery{TimeHiringProcessUpdatedAfter: after, Limit: pageSize, Page: page})
 	})
@@ -109,6 +114,9 @@ func (a *account) pollOnce(ctx context.Context) error {
 			}
 		}
 		for i, rows := 0, pages.Items(); i < len(rows); i++ {
+			if next.Strays, err = a.noteStray(ctx, next.Strays, &rows[i], after); err != nil {
+				return err
+			}
 			if err := a.observeOrLeave(ctx, a.sightingOf(rows[i].UID, &rows[i], pages.Response()), &left); err != nil {
 				return err
 			}

@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -20,8 +19,6 @@ const (
 	maxLoneDoubts = 6
 	// maxBlindDoubts is the same for an account that may not read candidates: the first POST and one repetition.
 	maxBlindDoubts = 2
-	// clockMargin is how far before the claim a candidate may have been created by Comeet's clock and still be ours.
-	clockMargin = 10 * time.Minute
 )
 
 // settle finds out what became of a claim that has no outcome. It waits until no request under the claim can be running any
@@ -33,7 +30,7 @@ func (s *submission) settle(last ledger.Entry, claim *events.Claimed) (ledger.En
 	}
 	if wait := s.untilRipe(last, claim); wait > 0 {
 		// Our own doubt rests in our hand: with the event, what was seen of Comeet since would be given away.
-		if wait > s.cfg.SettleDelay+time.Second && !s.sent.known {
+		if wait > s.cfg.settleDelay()+time.Second && !s.sent.known {
 			// It will likely have its outcome long before its lease is over: look again when the claim is twice as old.
 			soon := max(s.bus.Now().Sub(last.Stored), s.cfg.SettleDelay/5)
 			return last, false, errLater{min(wait, soon), "another worker's claim is young"}
@@ -113,89 +110,13 @@ func (s *submission) untilRipe(last ledger.Entry, claim *events.Claimed) time.Du
 		if s.gate.Denied(comeet.CanPoll) {
 			doubts++ // there is no look-up to tell, so only time can
 		}
-		rest = s.cfg.SettleDelay * time.Duration(max(1<<(2*min(doubts, 3)), min(claim.Attempt, 6)))
+		rest = s.cfg.SettleDelay*time.Duration(max(1<<(2*min(doubts, 3)), min(claim.Attempt, 6))) + max(s.cfg.ProxyHold, 0)
 	}
 	if !s.hasMade(claim) {
 		// That event will be back and settle with its own data, which is what Comeet was sent. Ours is the second best.
 		rest += 2 * s.cfg.lease()
 	}
 	return rest - s.bus.Now().Sub(last.Stored)
-}
-
-// lookUp searches the candidates created since the claim for ours. readable is false if this account may not read candidates.
-func (s *submission) lookUp(claim *events.Claimed) (found *found, readable bool, err error) {
-	if found, err := s.noted(claim); found != nil || err != nil {
-		return found, true, err
-	}
-	since := claim.ComeetTime
-	if since.IsZero() {
-		since = s.account.comeetNow().Add(-s.cfg.lease())
-	}
-	for wait := s.cfg.SettleDelay/4 + 10*time.Millisecond; ; wait = min(2*wait, 6*s.cfg.SettleDelay) {
-		found, err := s.search(claim, since)
-		switch comeet.KindOf(err) {
-		case 0:
-			return found, true, err
-		case comeet.Unavailable, comeet.Throttled:
-			s.log.Debug().Err(err).Str("candidate_id", s.candidateID).Msg("could not look up a submission of unknown fate; trying again")
-			if !rest(s.intake, wait) {
-				return nil, true, errLater{s.cfg.SettleDelay, "the connector is stopping"}
-			}
-		case comeet.Canceled:
-			return nil, true, errLater{s.cfg.SettleDelay, "the connector is stopping"}
-		default:
-			// Denied, or refused in another way that asking again does not change.
-			s.log.Warn().Err(err).Str("candidate_id", s.candidateID).Msg("cannot look up a submission of unknown fate; Comeet's answer to its repetition must tell")
-			return nil, false, nil
-		}
-	}
-}
-
-// found is a candidate at Comeet that must be ours.
-type found struct {
-	candidate comeet.Candidate
-	seen      time.Time
-}
-
-// search reads every page of the candidates created since a time and the margin before it. Of several that fit, the first
-// created since then is ours, as the others can only be later repetitions of it. One within the margin is the second best:
-// it may as well have come by another way.
-func (s *submission) search(claim *events.Claimed, since time.Time) (*found, error) {
-	if s.gate.Denied(comeet.CanPoll) {
-		return nil, &comeet.Error{Op: "look up candidate", Kind: comeet.Denied}
-	}
-	var best *found
-	better := func(c *comeet.Candidate) bool {
-		if best == nil {
-			return true
-		}
-		if late, bestLate := !c.TimeCreated.Before(since), !best.candidate.TimeCreated.Before(since); late != bestLate {
-			return late
-		}
-		return c.TimeCreated.Before(best.candidate.TimeCreated)
-	}
-	pages := comeet.ReadPages(0, func(ctx context.Context, page string) ([]comeet.Candidate, *comeet.Response, error) {
-		return s.comeet.ListCandidates(ctx, comeet.CandidateQuery{TimeCreatedAfter: since.Add(-clockMargin), Page: page}, comeet.WithPriority(comeet.Settle))
-	})
-	for pages.Next(s.intake) {
-		for _, c := range pages.Items() {
-			if c.PositionUID != claim.PositionUID || c.Deleted || !s.isSamePerson(&c) {
-				continue
-			}
-			if !better(&c) {
-				continue
-			}
-			known, err := s.ledger.LastStatus(s.work, s.account.name, c.UID)
-			if err != nil {
-				return nil, err
-			}
-			if st := known.Status(); st != nil && st.Operation != s.op.ID {
-				continue
-			}
-			best = &found{c, pages.Response().Date}
-		}
-	}
-	return best, pages.Err()
 }
 
 // isSamePerson compares what the event says of the person with a candidate at Comeet: by e-mail, phone or LinkedIn, or,

@@ -204,12 +204,12 @@ func (s *submission) ensurePermit() error {
 // claim writes down the act before it is done. Look-ups reach back to the first attempt that is still unsettled, so its time
 // stays.
 func (s *submission) claim(last ledger.Entry, to match, settled *events.Claimed) (ledger.Entry, bool, error) {
-	attempt, doubts, since := 1, 0, s.comeetNow()
+	attempt, doubts, unsettled, since := 1, 0, 0, s.comeetNow()
 	if c := last.Claimed(); c != nil {
 		attempt = c.Attempt + 1
 	}
 	if settled != nil {
-		doubts = settled.Doubts
+		doubts, unsettled = settled.Doubts, settled.Unsettled+1
 		if !settled.ComeetTime.IsZero() {
 			since = settled.ComeetTime
 		}
@@ -217,7 +217,7 @@ func (s *submission) claim(last ledger.Entry, to match, settled *events.Claimed)
 	e := s.newEvent(&events.Claimed{
 		Account: s.op.Account, Operation: s.op.ID, State: events.StateClaimed, Attempt: attempt,
 		PositionUID: to.uid, MatchedBy: to.by, PartnerCandidateID: s.partnerID, Owner: s.cfg.Replica,
-		ComeetTime: since, Doubts: doubts, Sourced: *s.ref(),
+		ComeetTime: since, Doubts: doubts, Unsettled: unsettled, Sourced: *s.ref(),
 	})
 	entry, won, err := s.ledger.Put(s.work, s.op, last.Seq, e)
 	if err != nil {
@@ -242,18 +242,21 @@ func (s *submission) mark(last ledger.Entry, state events.ClaimState) (ledger.En
 	return entry, nil
 }
 
-// send makes the POST under a claim. begun is when the claim was asked for: a worker that was frozen since then gives up,
-// because others may take the claim for abandoned from begun + lease on, and a request takes RequestTimeout.
+// send makes the POST under a claim. begun is when the claim was asked for: others take the claim for abandoned from begun + lease
+// on. So the request begins within RequestTimeout after that, and is over, by the same clocks, within another one, wherever the
+// worker may be frozen in between.
 func (s *submission) send(claim ledger.Entry, begun time.Time) (ledger.Entry, bool, error) {
 	// The wall clock is asked too: the other one stands still while a virtual machine is suspended.
 	if max(time.Since(begun), time.Now().Round(0).Sub(begun.Round(0))) > s.cfg.RequestTimeout {
 		return s.notSent(claim)
 	}
+	ctx, cancel := context.WithDeadline(s.work, begun.Add(2*s.cfg.RequestTimeout))
+	defer cancel()
 	c := claim.Claimed()
 	permit := s.permit
 	s.permit = nil
 	s.sent = s.posts.now()
-	candidate, answer, err := s.comeet.CreateCandidate(s.work, s.request(c),
+	candidate, answer, err := s.comeet.CreateCandidate(ctx, s.request(c),
 		comeet.WithPermit(permit), comeet.WithTraceparent(s.event.Traceparent()))
 	permit.Release()
 	s.dropFiles()

@@ -69,6 +69,7 @@ type Claimed struct {
 	Owner              string     `json:"owner,omitempty"`                // the replica that holds the claim
 	ComeetTime         time.Time  `json:"comeet_time,omitzero"`           // Comeet's clock at the claim; zero means unknown
 	CandidateUID       string     `json:"candidate_uid,omitempty"`        // Comeet's, if it was found when the attempt was looked up
+	Unsettled          int        `json:"unsettled,omitempty"`            // attempts before this one whose answers were lost
 	Sourced            SourcedRef `json:"sourced,omitzero"`
 }
 

@@ -41,6 +41,7 @@ type settings struct {
 	ComeetPlainHTTP     bool   `name:"comeet-plain-http" help:"Allow a plain-http Comeet that is not loopback: tokens and personal data then cross the network readably."`
 	ComeetAPISecretFile string `name:"comeet-api-secret-file" help:"File with the partner's secret." type:"path" placeholder:"FILE"`
 	ComeetAPIKeyFile    string `name:"comeet-api-key-file" help:"File with the API key of the account default." type:"path" placeholder:"FILE"`
+	ComeetProxyHold     span   `name:"comeet-proxy-hold" help:"How long a proxy on the way to Comeet may still deliver a request that was given up, or off; by default 2m if the environment names a proxy." placeholder:"DURATION"`
 	FallbackPosition    string `name:"fallback-position" help:"Position of the account default for candidates whose own is closed or missing." placeholder:"UID"`
 
 	PollInterval      duration `name:"poll-interval" help:"Time between two looks for status changes." default:"5m" placeholder:"DURATION"`
@@ -71,7 +72,7 @@ func (s *settings) connectorConfig() (connector.Config, error) {
 	if cfg.Accounts, err = s.accounts(); err != nil {
 		return connector.Config{}, err
 	}
-	cfg.BaseURL, cfg.PlainHTTP = s.ComeetBaseURL, s.ComeetPlainHTTP
+	cfg.BaseURL, cfg.PlainHTTP, cfg.ProxyHold = s.ComeetBaseURL, s.ComeetPlainHTTP, time.Duration(s.ComeetProxyHold)
 	cfg.PollInterval, cfg.PollOverlap = time.Duration(s.PollInterval), time.Duration(s.PollOverlap)
 	cfg.PositionsInterval, cfg.SweepInterval = time.Duration(s.PositionsInterval), time.Duration(s.SweepInterval)
 	cfg.DeniedRetry, cfg.MemberTTL, cfg.EventSource = time.Duration(s.DeniedRetry), time.Duration(s.MemberTTL), s.EventSource

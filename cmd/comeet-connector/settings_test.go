@@ -74,13 +74,15 @@ func TestEverySetting(t *testing.T) {
 		want  [4]any // nil: the given text
 		with  map[string]string
 	}{
-		"nats-url":           {given: values{"nats://a:1", "nats://b:1", "nats://c:1,nats://d:1", "nats://127.0.0.1:4222"}, get: func(c connector.Config, _ *settings) any { return c.NATSURL }},
-		"nats-creds":         {given: values{f1, f2, f3, ""}, get: func(c connector.Config, _ *settings) any { return c.NATSCreds }},
-		"nats-replicas":      {given: def(numbers, "0"), get: func(c connector.Config, _ *settings) any { return c.Replicas }},
-		"events-max-bytes":   {given: values{"3GiB", "2MiB", "1048576", "4GiB"}, get: func(c connector.Config, _ *settings) any { return c.EventsMaxBytes }, want: [4]any{int64(3 << 30), int64(2 << 20), int64(1 << 20), int64(4 << 30)}},
-		"republish":          {given: words, get: func(c connector.Config, _ *settings) any { return c.RePublish }},
-		"comeet-base-url":    {given: values{"https://a", "https://b", "https://c", comeet.DefaultBaseURL}, get: func(c connector.Config, _ *settings) any { return c.BaseURL }},
-		"comeet-plain-http":  {given: values{"true", "false", "true", "false"}, get: func(c connector.Config, _ *settings) any { return c.PlainHTTP }},
+		"nats-url":          {given: values{"nats://a:1", "nats://b:1", "nats://c:1,nats://d:1", "nats://127.0.0.1:4222"}, get: func(c connector.Config, _ *settings) any { return c.NATSURL }},
+		"nats-creds":        {given: values{f1, f2, f3, ""}, get: func(c connector.Config, _ *settings) any { return c.NATSCreds }},
+		"nats-replicas":     {given: def(numbers, "0"), get: func(c connector.Config, _ *settings) any { return c.Replicas }},
+		"events-max-bytes":  {given: values{"3GiB", "2MiB", "1048576", "4GiB"}, get: func(c connector.Config, _ *settings) any { return c.EventsMaxBytes }, want: [4]any{int64(3 << 30), int64(2 << 20), int64(1 << 20), int64(4 << 30)}},
+		"republish":         {given: words, get: func(c connector.Config, _ *settings) any { return c.RePublish }},
+		"comeet-base-url":   {given: values{"https://a", "https://b", "https://c", comeet.DefaultBaseURL}, get: func(c connector.Config, _ *settings) any { return c.BaseURL }},
+		"comeet-plain-http": {given: values{"true", "false", "true", "false"}, get: func(c connector.Config, _ *settings) any { return c.PlainHTTP }},
+		"comeet-proxy-hold": {given: values{"3s", "off", "1m", "0s"}, get: func(c connector.Config, _ *settings) any { return c.ProxyHold },
+			want: [4]any{3 * time.Second, time.Duration(-1), time.Minute, time.Duration(0)}},
 		"private-file-urls":  {given: values{"true", "false", "true", "false"}, get: func(c connector.Config, _ *settings) any { return c.PrivateFileURLs }},
 		"fallback-position":  {given: words, with: map[string]string{apiKey: "k", apiSecret: "s"}, get: func(c connector.Config, _ *settings) any { return c.Accounts[0].FallbackPosition }},
 		"poll-interval":      {given: def(durations, "5m0s"), get: func(c connector.Config, _ *settings) any { return c.PollInterval }},

@@ -31,6 +31,22 @@ func (d *duration) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// span is a duration above 0, or "off", which the connector knows as a negative one.
+type span time.Duration
+
+func (s *span) UnmarshalText(b []byte) error {
+	if string(b) == "off" {
+		*s = -1
+		return nil
+	}
+	var d duration
+	if d.UnmarshalText(b) != nil {
+		return errors.New(`must be a duration above 0, such as 30s or 2m, or "off"`)
+	}
+	*s = span(d)
+	return nil
+}
+
 // count is above 0 for the same reason.
 type count int
 

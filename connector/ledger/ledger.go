@@ -78,7 +78,7 @@ func (l *Ledger) HasFailed(ctx context.Context, op Op, id string) (*events.Faile
 		if err != nil {
 			return nil, err
 		}
-		e, err := entry(m)
+		e, err := Read(m)
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +138,7 @@ func (l *Ledger) put(ctx context.Context, subject, filter string, keep time.Dura
 	case stored.Subject == subject && bytes.Equal(stored.Data, body):
 		return Entry{Seq: stored.Seq, Stored: stored.Time, Event: e}, true, nil
 	}
-	last, err := entry(stored)
+	last, err := Read(stored)
 	return last, false, err
 }
 
@@ -150,10 +150,11 @@ func (l *Ledger) last(ctx context.Context, filter string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	return entry(stored)
+	return Read(stored)
 }
 
-func entry(m bus.Stored) (Entry, error) {
+// Read is the entry that a stored message is. Its error means that somebody else wrote the message.
+func Read(m bus.Stored) (Entry, error) {
 	e, err := events.Decode(m.Header, m.Data)
 	if err != nil {
 		return Entry{}, fmt.Errorf("ledger entry %d on %s is not readable; somebody else wrote it: %w", m.Seq, m.Subject, err)

@@ -1,0 +1,132 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/events"
+)
+
+// stray is a new candidate that Comeet lists under this integration's own source and that no operation follows. As a rule its
+// submission is still under way or in doubt. One that stays a stray came of a request that had been given up, and that was looked up,
+// before it reached Comeet: nothing else knows of it.
+type stray struct {
+	UID string `json:"uid"`
+	// Since is when a poll saw it first, by the bus's clock, and Runs how many have been complete since.
+	Since time.Time `json:"since"`
+	Runs  int       `json:"runs"`
+}
+
+const (
+	// maxStrays bounds what a cursor remembers of them.
+	maxStrays = 300
+	// strayRuns is how many complete polls a stray outlives: behind an outage polls may be ahead of the submissions in doubt.
+	strayRuns = 3
+	// ownerSearch bounds the search for the operation that a stray belongs to.
+	ownerSearch = 30 * time.Second
+)
+
+// strayAfter is how long a submission in doubt may rest, and be looked up, before its candidate has an operation.
+func (a *account) strayAfter() time.Duration { return 2*a.cfg.lease() + 128*a.cfg.settleDelay() }
+
+// noteStray remembers a row of a poll if it is a stray. created is the poll's lower bound: what is older has been seen before.
+func (a *account) noteStray(ctx context.Context, list []stray, c *comeet.Candidate, created time.Time) ([]stray, error) {
+	own, told := a.ours.source(nil), sourceOf(c)
+	known := slices.ContainsFunc(list, func(s stray) bool { return s.UID == c.UID })
+	if own == nil || told == nil || !sameSource(own, told) || c.Deleted || c.TimeCreated.Before(created) || known || len(list) >= maxStrays {
+		return list, nil
+	}
+	last, err := a.ledger.LastStatus(ctx, a.name, c.UID)
+	if err != nil || last.Seq != 0 {
+		return list, err
+	}
+	return append(list, stray{UID: c.UID, Since: a.bus.Now().UTC()}), nil
+}
+
+// checkStrays returns those of an earlier run that may still find their operation, and reports and follows the others.
+func (a *account) checkStrays(ctx context.Context, list []stray) ([]stray, error) {
+	var left []stray
+	for _, s := range list {
+		last, err := a.ledger.LastStatus(ctx, a.name, s.UID)
+		if err != nil {
+			return nil, err
+		}
+		s.Runs++
+		switch {
+		case last.Seq != 0:
+		case s.Runs < strayRuns || a.bus.Now().Sub(s.Since) < a.strayAfter():
+			left = append(left, s)
+		default:
+			if err := a.reportStray(ctx, s.UID); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return left, nil
+}
+
+// reportStray says that Comeet has a candidate that no operation knows. If its person is on the same position already, it is that
+// operation's second one, and is followed as such.
+func (a *account) reportStray(ctx context.Context, uid string) error {
+	seen, shown, err := a.look(ctx, uid, comeet.Poll)
+	if isOfOneCandidate(err) || err == nil && (!shown || seen.candidate == nil || seen.candidate.Deleted) {
+		return nil // deleted, merged or hidden meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	c := seen.candidate
+	first, err := a.sameProcess(ctx, c)
+	if err != nil {
+		return err
+	}
+	log := a.log.Error().Str("second_candidate_uid", c.UID).Str("position_uid", c.PositionUID)
+	a.metrics.overtaken.Inc()
+	if first == nil {
+		log.Msg("overtaken: Comeet has a candidate of this integration that no operation follows, so a submission landed that had been given up; look for events of this position that failed as in_doubt")
+		return nil
+	}
+	st := events.StatusChanged{
+		Account: a.name, Operation: first.Operation, CandidateID: first.CandidateID, CandidateUID: c.UID, Sourced: first.Sourced,
+		Changed: []events.Change{events.ChangedFirstSeen}, State: stateOver(events.State{}, c),
+		TimeLastStatusChanged: timeText(c.TimeLastStatusChanged), SeenAt: a.seenAt(seen.seen),
+	}
+	if _, _, err := a.ledger.PutStatus(ctx, a.name, c.UID, 0, a.statusEvent(st, 0, nil)); err != nil {
+		return err
+	}
+	log.Str("candidate_id", first.CandidateID).Str("operation", first.Operation).Str("candidate_uid", first.CandidateUID).
+		Msg(overtakenMessage)
+	return nil
+}
+
+// sameProcess finds the followed candidate of the same person on the same position; nil if there is none. It reads all statuses, since
+// nothing leads from a person to an operation: strays are rare.
+func (a *account) sameProcess(ctx context.Context, c *comeet.Candidate) (*events.StatusChanged, error) {
+	if c.PersonUID == "" {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, ownerSearch, errSearchTooLong)
+	defer cancel()
+	var first *events.StatusChanged
+	err := a.bus.Scan(ctx, bus.ScanSpec{Stream: a.cfg.Names.Events, Filters: []string{a.followed()}}, func(m bus.Stored) error {
+		e, err := ledger.Read(m)
+		if err != nil {
+			return nil // what this connector did not write is no candidate's
+		}
+		if st := e.Status(); st != nil && st.PersonUID == c.PersonUID && st.PositionUID == c.PositionUID && st.CandidateUID != c.UID {
+			first = st
+		}
+		return nil
+	})
+	if errors.Is(context.Cause(ctx), errSearchTooLong) {
+		err = nil
+	}
+	return first, err
+}
+
+var errSearchTooLong = errors.New("the search for a stray candidate's operation took too long")
