@@ -117,6 +117,9 @@ func newCampaign(t *testing.T, seed uint64, r *rand.Rand, on func(testing.TB) se
 			}
 		})
 	c.clustered = len(c.nats.urls()) > 1
+	if c.coin() {
+		c.shiftPages()
+	}
 	c.tell("switches %+v, offset %v, limited %v, processes %v, sweep %v, accounts %v, servers %d", c.switches, c.offset, c.limited, c.processes, sweep, c.Accounts, len(c.nats.urls()))
 	if err := c.polls.watch(c.nc); err != nil {
 		t.Fatal(err)
@@ -134,6 +137,21 @@ func newCampaign(t *testing.T, seed uint64, r *rand.Rand, on func(testing.TB) se
 		}
 	})
 	return c
+}
+
+// shiftPages moves a candidate now and then while a look-up reads its pages, so that rows change their places between two.
+func (c *campaign) shiftPages() {
+	r := rand.New(rand.NewPCG(c.Uint64(), 2))
+	var mu sync.Mutex // guards r
+	c.disarm = append(c.disarm, c.fake.Control(comeettest.ListCandidates, func(q comeettest.Request) (comeettest.Fault, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		lookUp := q.Query.Has("time_created:after") || !q.Query.Has("time_hiring_process_updated:after")
+		if all := c.fake.Candidates(q.Account); lookUp && len(all) > 0 && r.IntN(3) == 0 {
+			_ = c.fake.Recruiter(q.Account).SetProspectStatus(all[r.IntN(len(all))].UID, fmt.Sprint("stage ", r.IntN(5)))
+		}
+		return comeettest.Fault{}, false
+	}))
 }
 
 func (c *campaign) coin() bool        { return c.IntN(2) == 0 }
