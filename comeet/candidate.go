@@ -2,11 +2,13 @@ package comeet
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Candidate is one hiring process: a person on a position. One person has several, with one PersonUID.
@@ -102,121 +104,28 @@ func (c Candidate) String() string { return "candidate " + c.UID }
 // GoString is String.
 func (c Candidate) GoString() string { return c.String() }
 
-type wireSource struct {
-	UID  text `json:"uid"`
-	Name text `json:"name"`
-	Type text `json:"type"`
+// decodeCandidate decodes as the type's comment says.
+func decodeCandidate(dec *jsontext.Decoder, c *Candidate) error {
+	type fields Candidate
+	*c = Candidate{}
+	return decodeObject(dec, (*fields)(c))
 }
 
-type wireContact struct {
-	UID       text `json:"uid"`
-	FullName  text `json:"full_name"`
-	FirstName text `json:"first_name"`
-	LastName  text `json:"last_name"`
-	Email     text `json:"email"`
-	Phone     text `json:"phone"`
+// decodeSteps drops rows that say nothing: null, or no object at all.
+func decodeSteps(dec *jsontext.Decoder, steps *[]Step) (err error) {
+	*steps, err = decodeRows(dec, func(s *Step) bool { return *s != Step{} })
+	return err
 }
 
-type wireStep struct {
-	Name            text  `json:"name"`
-	Type            text  `json:"type"`
-	PositionStepUID text  `json:"position_step_uid"`
-	TimeScheduled   stamp `json:"time_scheduled"`
-	TimeCompleted   stamp `json:"time_completed"`
-}
-
-type wireReason struct {
-	Reason text `json:"reason"`
-}
-
-type wireOpening struct {
-	UID text `json:"uid"`
-}
-
-type wireCandidate struct {
-	UID                   text               `json:"uid"`
-	PersonUID             text               `json:"person_uid"`
-	FirstName             text               `json:"first_name"`
-	MiddleName            text               `json:"middle_name"`
-	LastName              text               `json:"last_name"`
-	Email                 text               `json:"email"`
-	Phone                 text               `json:"phone"`
-	MobilePhone           text               `json:"mobile_phone"`
-	LinkedInURL           text               `json:"linkedin_url"`
-	Deleted               flag               `json:"deleted"`
-	PositionUID           text               `json:"position_uid"`
-	Source                block[wireSource]  `json:"source"`
-	SourceContact         block[wireContact] `json:"source_contact"`
-	TimeCreated           stamp              `json:"time_created"`
-	CurrentSteps          rows[wireStep]     `json:"current_steps"`
-	CompletedSteps        rows[wireStep]     `json:"completed_steps"`
-	FutureSteps           rows[wireStep]     `json:"future_steps"`
-	Status                present            `json:"status"`
-	ProspectStatus        present            `json:"prospect_status"`
-	TimeLastStatusChanged stamp              `json:"time_last_status_changed"`
-	DispositionReason     block[wireReason]  `json:"disposition_reason"`
-	Opening               block[wireOpening] `json:"opening"`
-}
-
-func (w *wireCandidate) candidate() Candidate {
-	c := Candidate{
-		UID: string(w.UID), PersonUID: string(w.PersonUID),
-		FirstName: string(w.FirstName), MiddleName: string(w.MiddleName), LastName: string(w.LastName),
-		Email: string(w.Email), Phone: string(w.Phone), MobilePhone: string(w.MobilePhone), LinkedInURL: string(w.LinkedInURL),
-		Deleted: bool(w.Deleted), PositionUID: string(w.PositionUID), TimeCreated: time.Time(w.TimeCreated),
-		CurrentSteps: steps(w.CurrentSteps), CompletedSteps: steps(w.CompletedSteps), FutureSteps: steps(w.FutureSteps),
-		Status: w.Status.value, ProspectStatus: w.ProspectStatus.value, TimeLastStatusChanged: time.Time(w.TimeLastStatusChanged),
-	}
-	if s := w.Source.value; s != nil {
-		c.Source = &Source{UID: string(s.UID), Name: string(s.Name), Type: string(s.Type)}
-	}
-	if s := w.SourceContact.value; s != nil {
-		c.SourceContact = &SourceContact{
-			UID: string(s.UID), FullName: string(s.FullName), FirstName: string(s.FirstName), LastName: string(s.LastName),
-			Email: string(s.Email), Phone: string(s.Phone),
-		}
-	}
-	if r := w.DispositionReason.value; r != nil {
-		c.DispositionReason = &DispositionReason{Reason: string(r.Reason)}
-	}
-	if o := w.Opening.value; o != nil {
-		c.Opening = &Opening{UID: string(o.UID)}
-	}
-	return c
-}
-
-// steps drops rows that say nothing: null, or no object at all.
-func steps(list rows[wireStep]) []Step {
-	if list == nil {
-		return nil
-	}
-	kept := make([]Step, 0, len(list))
-	for i := range list {
-		s := Step{
-			Name: string(list[i].Name), Type: string(list[i].Type), PositionStepUID: string(list[i].PositionStepUID),
-			TimeScheduled: time.Time(list[i].TimeScheduled), TimeCompleted: time.Time(list[i].TimeCompleted),
-		}
-		if s != (Step{}) {
-			kept = append(kept, s)
-		}
-	}
-	return kept
+func decodeStep(dec *jsontext.Decoder, s *Step) error {
+	type fields Step
+	return decodeObject(dec, (*fields)(s))
 }
 
 // UnmarshalJSON decodes as the type's comment says; it fails only on what is not JSON.
-func (c *Candidate) UnmarshalJSON(raw []byte) error {
-	var w wireCandidate
-	if err := json.Unmarshal(raw, &w); err != nil && !decodeLoose(raw, &w) {
-		return err
-	}
-	*c = w.candidate()
-	return nil
-}
+func (c *Candidate) UnmarshalJSON(raw []byte) error { return jsonv2.Unmarshal(raw, c, tolerant) }
 
-// decode reads one candidate; it must have a uid.
-func (w *wireCandidate) decode(body []byte, _ *Response) bool {
-	return firstByte(body) == '{' && decodeLoose(body, w) && usableUID(string(w.UID))
-}
+func (c Candidate) uid() string { return c.UID }
 
 // CreateCandidate submits a candidate to a position. It is not idempotent: a second call may make a second candidate. The
 // answer is often reduced to the uid, the position, times, steps and the status.
@@ -234,14 +143,7 @@ func (c *Client) CreateCandidate(ctx context.Context, n *NewCandidate, opts ...C
 		rq.refused = &Error{Kind: Invalid, Err: err}
 	}
 	rq.body = body
-	var made wireCandidate
-	rq.decode = made.decode
-	resp, err := c.do(ctx, rq, opts)
-	if err != nil {
-		return nil, resp, err
-	}
-	found := made.candidate()
-	return &found, resp, nil
+	return one[Candidate](ctx, c, rq, opts)
 }
 
 // RetrieveCandidate returns one candidate; with [ByRealID] uid is the number of the web app.
@@ -252,16 +154,9 @@ func (c *Client) CreateCandidate(ctx context.Context, n *NewCandidate, opts ...C
 //
 // Comeet API: GET /candidates/{uid}, https://developers.comeet.com/reference/retrieve-a-candidate
 func (c *Client) RetrieveCandidate(ctx context.Context, uid string, opts ...CallOption) (*Candidate, *Response, error) {
-	rq := c.retrieve("retrieve candidate", CanPoll, "/candidates/", uid)
+	rq := c.retrieval("retrieve candidate", CanPoll, "/candidates/", uid)
 	rq.look = true
-	var read wireCandidate
-	rq.decode = read.decode
-	resp, err := c.do(ctx, rq, opts)
-	if err != nil {
-		return nil, resp, err
-	}
-	found := read.candidate()
-	return &found, resp, nil
+	return one[Candidate](ctx, c, rq, opts)
 }
 
 // CandidateQuery selects candidates. Whether Comeet's bounds include the instant itself is not documented; a zero time leaves
@@ -309,35 +204,8 @@ func (q *CandidateQuery) encode() string {
 //
 // Comeet API: GET /candidates, https://developers.comeet.com/reference/list-all-candidates-new
 func (c *Client) ListCandidates(ctx context.Context, q CandidateQuery, opts ...CallOption) ([]Candidate, *Response, error) {
-	rq := c.list("list candidates", CanPoll, "/candidates", q.encode(), q.Page)
-	var found []Candidate
-	rq.decode = func(body []byte, resp *Response) bool {
-		var envelope struct {
-			Rows *[]wireCandidate `json:"candidates"`
-			Next nextPage         `json:"next_page"`
-		}
-		envelope.Rows = new([]wireCandidate)
-		if firstByte(body) != '{' || !decodeLoose(body, &envelope) || envelope.Next.other {
-			return false
-		}
-		list, ok := listed(envelope.Rows)
-		if !ok {
-			return false
-		}
-		found = make([]Candidate, 0, len(list))
-		for i := range list {
-			if usableUID(string(list[i].UID)) {
-				found = append(found, list[i].candidate())
-			}
-		}
-		resp.NextPage = c.resolvePage(envelope.Next.ref, rq.url)
-		return true
-	}
-	resp, err := c.do(ctx, rq, opts)
-	if err != nil {
-		return nil, resp, err
-	}
-	return found, resp, nil
+	rq := c.listing("list candidates", CanPoll, "/candidates", q.encode(), q.Page)
+	return list[Candidate](ctx, c, rq, "candidates", opts)
 }
 
 // CandidatePages reads all pages of a listing; max as in [ReadPages]. A permit among opts is for the first page only.
@@ -345,8 +213,8 @@ func (c *Client) ListCandidates(ctx context.Context, q CandidateQuery, opts ...C
 // Comeet API: GET /candidates, https://developers.comeet.com/reference/list-all-candidates-new
 func (c *Client) CandidatePages(q CandidateQuery, max int, opts ...CallOption) *Pages[Candidate] {
 	return ReadPages(max, func(ctx context.Context, page string) ([]Candidate, *Response, error) {
-		one := q
-		one.Page = firstOf(page, q.Page)
-		return c.ListCandidates(ctx, one, firstOnly(page, opts)...)
+		q := q
+		q.Page = firstOf(page, q.Page)
+		return c.ListCandidates(ctx, q, firstOnly(page, opts)...)
 	})
 }

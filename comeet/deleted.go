@@ -2,8 +2,9 @@ package comeet
 
 import (
 	"context"
-	"encoding/json"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // ListDeletedCandidates returns one page of the uids of candidates that were deleted between two times; a zero time leaves
@@ -16,19 +17,14 @@ import (
 func (c *Client) ListDeletedCandidates(ctx context.Context, after, before time.Time, page string, opts ...CallOption) ([]string, *Response, error) {
 	var b query
 	b.between("time_deleted", after, before)
-	rq := c.list("list deleted candidates", CanPoll, "/deleted-candidates", b.String(), page)
-	var uids []string
-	rq.decode = func(body []byte, resp *Response) bool {
-		found, next, ok := decodeDeleted(body)
-		if !ok {
-			return false
-		}
-		uids, resp.NextPage = found, c.resolvePage(next, rq.url)
-		return true
-	}
-	resp, err := c.do(ctx, rq, opts)
+	rq := c.listing("list deleted candidates", CanPoll, "/deleted-candidates", b.String(), page)
+	refs, resp, err := list[reference](ctx, c, rq, "", opts)
 	if err != nil {
 		return nil, resp, err
+	}
+	uids := make([]string, len(refs))
+	for i, ref := range refs {
+		uids[i] = ref.uid()
 	}
 	return uids, resp, nil
 }
@@ -36,57 +32,18 @@ func (c *Client) ListDeletedCandidates(ctx context.Context, after, before time.T
 // reference is a uid, bare or as the uid of an object.
 type reference string
 
-func (r *reference) UnmarshalJSON(raw []byte) error {
-	s, ok := textOf(raw)
-	if !ok && firstByte(raw) == '{' {
-		var o struct {
-			UID text `json:"uid"`
-		}
-		if decodeLoose(raw, &o) {
-			s = string(o.UID)
-		}
-	}
-	*r = reference(s)
-	return nil
-}
+func (r reference) uid() string { return string(r) }
 
-// decodeDeleted takes a list, or an object in which exactly one value is a list: what that would be called is not known.
-func decodeDeleted(body []byte) (uids []string, next string, ok bool) {
-	list := json.RawMessage(body)
-	if firstByte(body) == '{' {
-		var envelope map[string]json.RawMessage
-		if !decodeLoose(body, &envelope) {
-			return nil, "", false
-		}
-		var page nextPage
-		if raw, has := envelope["next_page"]; has {
-			if err := page.UnmarshalJSON(raw); err != nil || page.other {
-				return nil, "", false
-			}
-		}
-		lists := 0
-		for _, raw := range envelope {
-			if firstByte(raw) == '[' {
-				list, lists = raw, lists+1
-			}
-		}
-		if lists != 1 {
-			return nil, "", false
-		}
-		next = page.ref
+func decodeReference(dec *jsontext.Decoder, r *reference) error {
+	var o struct {
+		UID string `json:"uid"`
 	}
-	if firstByte(list) != '[' {
-		return nil, "", false
+	var err error
+	if dec.PeekKind() == '{' {
+		err = decodeObject(dec, &o)
+	} else {
+		o.UID, _, err = textOf(dec)
 	}
-	var refs []reference
-	if !decodeLoose(list, &refs) {
-		return nil, "", false
-	}
-	uids = make([]string, 0, len(refs))
-	for _, r := range refs {
-		if usableUID(string(r)) {
-			uids = append(uids, string(r))
-		}
-	}
-	return uids, next, true
+	*r = reference(o.UID)
+	return err
 }

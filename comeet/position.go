@@ -2,12 +2,14 @@ package comeet
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Position is a job at a customer. It decodes from every shape that Comeet's documentation or clients show: a number where a
@@ -49,63 +51,19 @@ type Location struct {
 	City    string `json:"city,omitempty"`
 }
 
-// country is a text, or an object that has one.
-type country string
-
-func (c *country) UnmarshalJSON(raw []byte) error {
-	if firstByte(raw) != '{' {
-		s, _ := textOf(raw)
-		*c = country(s)
-		return nil
+// decodePosition decodes as the type's comment says.
+func decodePosition(dec *jsontext.Decoder, p *Position) error {
+	type fields Position
+	var w struct {
+		fields
+		Country    country `json:"country"`
+		ComeetPage string  `json:"url_comeet_hosted_page"`
 	}
-	var o struct {
-		Code    text `json:"code"`
-		ISOCode text `json:"iso_code"`
-		Name    text `json:"name"`
-	}
-	if decodeLoose(raw, &o) {
-		*c = country(firstOf(string(o.Code), string(o.ISOCode), string(o.Name)))
-	}
-	return nil
-}
-
-type wireLocation struct {
-	UID     text    `json:"uid"`
-	Name    text    `json:"name"`
-	Country country `json:"country"`
-	State   text    `json:"state"`
-	City    text    `json:"city"`
-}
-
-type wirePosition struct {
-	UID            text                `json:"uid"`
-	Name           text                `json:"name"`
-	InternalName   text                `json:"internal_name"`
-	Status         text                `json:"status"`
-	IsPublished    flag                `json:"is_published"`
-	IsTalentPool   flag                `json:"is_talent_pool"`
-	IsTemplate     flag                `json:"is_template"`
-	Department     text                `json:"department"`
-	CustomID       text                `json:"internal_use_custom_id"`
-	Location       block[wireLocation] `json:"location"`
-	Country        country             `json:"country"`
-	WorkplaceType  text                `json:"workplace_type"`
-	EmploymentType text                `json:"employment_type"`
-	TimeUpdated    stamp               `json:"time_updated"`
-	RecruitPage    text                `json:"url_recruit_hosted_page"`
-	ComeetPage     text                `json:"url_comeet_hosted_page"`
-}
-
-func (w *wirePosition) position() Position {
-	p := Position{
-		UID: string(w.UID), Name: string(w.Name), InternalName: string(w.InternalName), Status: string(w.Status),
-		IsPublished: bool(w.IsPublished), IsTalentPool: bool(w.IsTalentPool), IsTemplate: bool(w.IsTemplate),
-		Department: string(w.Department), CustomID: string(w.CustomID),
-		WorkplaceType: string(w.WorkplaceType), EmploymentType: string(w.EmploymentType), TimeUpdated: time.Time(w.TimeUpdated),
-		HostedPage: firstOf(string(w.RecruitPage), string(w.ComeetPage)),
-	}
-	if l := w.Location.value; l != nil && *l != (wireLocation{}) {
-		p.Location = &Location{UID: string(l.UID), Name: string(l.Name), Country: string(l.Country), State: string(l.State), City: string(l.City)}
+	err := decodeObject(dec, &w)
+	*p = Position(w.fields)
+	p.HostedPage = firstOf(p.HostedPage, w.ComeetPage)
+	if p.Location != nil && *p.Location == (Location{}) {
+		p.Location = nil
 	}
 	// Some tenants have the country beside the location.
 	if w.Country != "" {
@@ -114,7 +72,38 @@ func (w *wirePosition) position() Position {
 		}
 		p.Location.Country = firstOf(p.Location.Country, string(w.Country))
 	}
-	return p
+	return err
+}
+
+func decodeLocation(dec *jsontext.Decoder, l *Location) error {
+	type fields Location
+	var w struct {
+		fields
+		Country country `json:"country"`
+	}
+	err := decodeObject(dec, &w)
+	*l = Location(w.fields)
+	l.Country = string(w.Country)
+	return err
+}
+
+// country is a text, or an object that has one.
+type country string
+
+func decodeCountry(dec *jsontext.Decoder, c *country) error {
+	if dec.PeekKind() != '{' {
+		s, _, err := textOf(dec)
+		*c = country(s)
+		return err
+	}
+	var o struct {
+		Code    string `json:"code"`
+		ISOCode string `json:"iso_code"`
+		Name    string `json:"name"`
+	}
+	err := jsonv2.UnmarshalDecode(dec, &o)
+	*c = country(firstOf(o.Code, o.ISOCode, o.Name))
+	return err
 }
 
 func firstOf(values ...string) string {
@@ -127,14 +116,9 @@ func firstOf(values ...string) string {
 }
 
 // UnmarshalJSON decodes as the type's comment says; it fails only on what is not JSON.
-func (p *Position) UnmarshalJSON(raw []byte) error {
-	var w wirePosition
-	if err := json.Unmarshal(raw, &w); err != nil && !decodeLoose(raw, &w) {
-		return err
-	}
-	*p = w.position()
-	return nil
-}
+func (p *Position) UnmarshalJSON(raw []byte) error { return jsonv2.Unmarshal(raw, p, tolerant) }
+
+func (p Position) uid() string { return p.UID }
 
 // PositionQuery selects positions.
 type PositionQuery struct {
@@ -156,35 +140,8 @@ func (c *Client) ListPositions(ctx context.Context, q PositionQuery, opts ...Cal
 	var b query
 	b.add("status", url.QueryEscape(q.Status))
 	b.limit(q.Limit)
-	var found []Position
-	rq := c.list("list positions", CanPositions, "/positions", b.String(), q.Page)
-	rq.decode = func(body []byte, resp *Response) bool {
-		var envelope struct {
-			Rows *[]wirePosition `json:"positions"`
-			Next nextPage        `json:"next_page"`
-		}
-		envelope.Rows = new([]wirePosition)
-		if firstByte(body) != '{' || !decodeLoose(body, &envelope) || envelope.Next.other {
-			return false
-		}
-		list, ok := listed(envelope.Rows)
-		if !ok {
-			return false
-		}
-		found = make([]Position, 0, len(list))
-		for i := range list {
-			if usableUID(string(list[i].UID)) {
-				found = append(found, list[i].position())
-			}
-		}
-		resp.NextPage = c.resolvePage(envelope.Next.ref, rq.url)
-		return true
-	}
-	resp, err := c.do(ctx, rq, opts)
-	if err != nil {
-		return nil, resp, err
-	}
-	return found, resp, nil
+	rq := c.listing("list positions", CanPositions, "/positions", b.String(), q.Page)
+	return list[Position](ctx, c, rq, "positions", opts)
 }
 
 // PositionPages reads all pages of a listing; max as in [ReadPages]. A permit among opts is for the first page only.
@@ -192,9 +149,9 @@ func (c *Client) ListPositions(ctx context.Context, q PositionQuery, opts ...Cal
 // Comeet API: GET /positions, https://developers.comeet.com/reference/list-all-positions
 func (c *Client) PositionPages(q PositionQuery, max int, opts ...CallOption) *Pages[Position] {
 	return ReadPages(max, func(ctx context.Context, page string) ([]Position, *Response, error) {
-		one := q
-		one.Page = firstOf(page, q.Page)
-		return c.ListPositions(ctx, one, firstOnly(page, opts)...)
+		q := q
+		q.Page = firstOf(page, q.Page)
+		return c.ListPositions(ctx, q, firstOnly(page, opts)...)
 	})
 }
 
@@ -205,21 +162,12 @@ func (c *Client) PositionPages(q PositionQuery, max int, opts ...CallOption) *Pa
 //
 // Comeet API: GET /positions/{uid}, https://developers.comeet.com/reference/retrieve-a-position
 func (c *Client) RetrievePosition(ctx context.Context, uid string, opts ...CallOption) (*Position, *Response, error) {
-	rq := c.retrieve("retrieve position", CanPositions, "/positions/", uid)
-	var found wirePosition
-	rq.decode = func(body []byte, _ *Response) bool {
-		return firstByte(body) == '{' && decodeLoose(body, &found) && usableUID(string(found.UID))
-	}
-	resp, err := c.do(ctx, rq, opts)
-	if err != nil {
-		return nil, resp, err
-	}
-	p := found.position()
-	return &p, resp, nil
+	rq := c.retrieval("retrieve position", CanPositions, "/positions/", uid)
+	return one[Position](ctx, c, rq, opts)
 }
 
-// list is the call of one page of a listing.
-func (c *Client) list(op string, operates Capability, path, query, page string) *call {
+// listing is the call of one page of a listing.
+func (c *Client) listing(op string, operates Capability, path, query, page string) *call {
 	rq := &call{op: op, method: http.MethodGet, operates: operates, maxBytes: maxListBytes}
 	if page == "" {
 		rq.url = c.endpoint(path, query)
@@ -229,8 +177,25 @@ func (c *Client) list(op string, operates Capability, path, query, page string) 
 	return rq
 }
 
-// retrieve is the call of one object.
-func (c *Client) retrieve(op string, operates Capability, path, uid string) *call {
+// list makes the call of one page of a listing whose rows are in member.
+func list[T object](ctx context.Context, c *Client, rq *call, member string, opts []CallOption) ([]T, *Response, error) {
+	p := page[T]{member: member}
+	rq.decode = func(body []byte, resp *Response) bool {
+		if !p.decode(body) {
+			return false
+		}
+		resp.NextPage = c.resolvePage(p.next.ref, rq.url)
+		return true
+	}
+	resp, err := c.do(ctx, rq, opts)
+	if err != nil {
+		return nil, resp, err
+	}
+	return p.rows, resp, nil
+}
+
+// retrieval is the call of one object.
+func (c *Client) retrieval(op string, operates Capability, path, uid string) *call {
 	rq := &call{op: op, method: http.MethodGet, operates: operates, maxBytes: maxObjectBytes}
 	// Servers resolve dots in paths: ".." would read something else.
 	if !usableUID(uid) || uid == "." || uid == ".." {
@@ -239,6 +204,19 @@ func (c *Client) retrieve(op string, operates Capability, path, uid string) *cal
 	}
 	rq.url = c.endpoint(path+url.PathEscape(uid), "")
 	return rq
+}
+
+// one makes a call whose answer is one object; it must have a uid.
+func one[T object](ctx context.Context, c *Client, rq *call, opts []CallOption) (*T, *Response, error) {
+	found := new(T)
+	rq.decode = func(body []byte, _ *Response) bool {
+		return jsonv2.Unmarshal(body, found, tolerant) == nil && usableUID((*found).uid())
+	}
+	resp, err := c.do(ctx, rq, opts)
+	if err != nil {
+		return nil, resp, err
+	}
+	return found, resp, nil
 }
 
 // query builds a query string whose parameter names keep their literal colon, as the API writes them.

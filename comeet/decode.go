@@ -1,0 +1,280 @@
+package comeet
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// tolerant makes a decoder take what Comeet writes instead of what it documents. Each function below decodes one Go type,
+// and takes a JSON value of another type for absent. So decoding fails only on what is not JSON.
+var tolerant = jsonv2.JoinOptions(
+	jsontext.AllowDuplicateNames(true),
+	jsontext.AllowInvalidUTF8(true),
+	jsonv2.MatchCaseInsensitiveNames(true),
+	jsonv2.WithUnmarshalers(jsonv2.JoinUnmarshalers(
+		jsonv2.UnmarshalFromFunc(decodeText),
+		jsonv2.UnmarshalFromFunc(decodeFlag),
+		jsonv2.UnmarshalFromFunc(decodeTime),
+		jsonv2.UnmarshalFromFunc(decodeCountry),
+		jsonv2.UnmarshalFromFunc(decodeReference),
+		jsonv2.UnmarshalFromFunc(decodeNextPage),
+		jsonv2.UnmarshalFromFunc(decodeSteps),
+		jsonv2.UnmarshalFromFunc(decodeStep),
+		jsonv2.UnmarshalFromFunc(decodeCandidate),
+		jsonv2.UnmarshalFromFunc(decodePosition),
+		jsonv2.UnmarshalFromFunc(decodeLocation),
+		jsonv2.UnmarshalFromFunc(decodeOptionalText),
+		optional[Source](),
+		optional[SourceContact](),
+		optional[DispositionReason](),
+		optional[Opening](),
+		optional[Location](),
+	)),
+)
+
+// optional decodes an object that tells absent (nil) from null (zero value).
+func optional[T any]() *jsonv2.Unmarshalers {
+	return jsonv2.UnmarshalFromFunc(func(dec *jsontext.Decoder, p **T) error {
+		if kind := dec.PeekKind(); kind == 'n' || kind == '{' {
+			*p = new(T)
+		}
+		return decodeObject(dec, *p)
+	})
+}
+
+// textOf reads a JSON string, or a number as it is written: uids such as 41.264 look like numbers, and must not become one.
+// It skips anything else.
+func textOf(dec *jsontext.Decoder) (text string, ok bool, err error) {
+	if kind := dec.PeekKind(); kind != '"' && kind != '0' {
+		return "", false, dec.SkipValue()
+	}
+	token, err := dec.ReadToken()
+	if err != nil {
+		return "", false, err
+	}
+	return token.String(), true, nil
+}
+
+func decodeText(dec *jsontext.Decoder, s *string) (err error) {
+	*s, _, err = textOf(dec)
+	return err
+}
+
+// decodeOptionalText tells absent (nil) from null and "" (both "").
+func decodeOptionalText(dec *jsontext.Decoder, p **string) error {
+	null := dec.PeekKind() == 'n'
+	s, ok, err := textOf(dec)
+	if ok || null {
+		*p = &s
+	}
+	return err
+}
+
+// decodeFlag takes true, "true", "yes" or 1 in any case; anything else is false.
+func decodeFlag(dec *jsontext.Decoder, b *bool) error {
+	yes := dec.PeekKind() == 't'
+	s, _, err := textOf(dec)
+	switch strings.ToLower(strings.TrimSpace(s)) {
+	case "true", "yes", "1":
+		yes = true
+	}
+	*b = yes
+	return err
+}
+
+// decodeTime takes a time as the API writes it, also with a fraction, an offset, a blank, or without a zone (then UTC).
+// Anything else is the zero time. Times are UTC, so that equal ones compare equal.
+func decodeTime(dec *jsontext.Decoder, t *time.Time) error {
+	s, _, err := textOf(dec)
+	*t = parseTime(s)
+	return err
+}
+
+// Z, +02:00 and +0200 after the seconds; Go takes a fraction there by itself.
+var timeLayouts = [...]string{
+	time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00", time.DateTime, time.DateOnly,
+}
+
+func parseTime(value string) time.Time {
+	value = strings.TrimSpace(value)
+	if value == "" {
+		return time.Time{}
+	}
+	for _, layout := range timeLayouts {
+		if t, err := time.Parse(layout, value); err == nil {
+			return t.UTC()
+		}
+	}
+	return time.Time{}
+}
+
+// wireTime is how the API writes times: whole seconds, UTC.
+const wireTime = "2006-01-02T15:04:05Z"
+
+// decodeObject decodes an object into v; a value of another type counts as absent.
+func decodeObject(dec *jsontext.Decoder, v any) error {
+	if dec.PeekKind() != '{' {
+		return dec.SkipValue()
+	}
+	return jsonv2.UnmarshalDecode(dec, v)
+}
+
+// decodeRows decodes a list row by row and keeps those rows that say something. The result is nil if there is no list, and
+// empty if the list is null or empty.
+func decodeRows[T any](dec *jsontext.Decoder, keep func(*T) bool) ([]T, error) {
+	switch dec.PeekKind() {
+	case 'n':
+		return []T{}, dec.SkipValue()
+	case '[':
+	default:
+		return nil, dec.SkipValue()
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	rows := []T{}
+	for dec.PeekKind() != ']' {
+		var row T
+		if err := jsonv2.UnmarshalDecode(dec, &row); err != nil {
+			return nil, err
+		}
+		if keep(&row) {
+			rows = append(rows, row)
+		}
+	}
+	_, err := dec.ReadToken()
+	return rows, err
+}
+
+// object is what the API answers with, one or a list of them.
+type object interface{ uid() string }
+
+// page is one page of a listing. Its body is an object with the list as a member.
+type page[T object] struct {
+	// member is the list's name. "" means that the name is not known: the list is the only one in the object, or the body.
+	member string
+
+	rows  []T // those with a uid
+	lists int
+	next  nextPage
+}
+
+// decode reports whether body holds one list, and is clear about whether another page follows.
+func (p *page[T]) decode(body []byte) bool {
+	return jsonv2.Unmarshal(body, p, tolerant) == nil && p.lists == 1 && !p.next.other
+}
+
+// UnmarshalJSONFrom implements the json package's interface.
+func (p *page[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if p.member == "" && dec.PeekKind() == '[' {
+		return p.list(dec)
+	}
+	if dec.PeekKind() != '{' {
+		return dec.SkipValue()
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() != '}' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		switch name := name.String(); {
+		case strings.EqualFold(name, "next_page"):
+			err = jsonv2.UnmarshalDecode(dec, &p.next)
+		case p.member == "" && dec.PeekKind() == '[', p.member != "" && strings.EqualFold(name, p.member):
+			err = p.list(dec)
+		default:
+			err = dec.SkipValue()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+func (p *page[T]) list(dec *jsontext.Decoder) error {
+	rows, err := decodeRows(dec, func(row *T) bool { return usableUID((*row).uid()) })
+	if rows != nil {
+		p.rows = rows
+		p.lists++
+	}
+	return err
+}
+
+// nextPage is what ends or continues a list. Other says that it is neither, so the list can't be called complete.
+type nextPage struct {
+	ref   string
+	other bool
+}
+
+func decodeNextPage(dec *jsontext.Decoder, n *nextPage) error {
+	*n = nextPage{}
+	if kind := dec.PeekKind(); kind == 'n' || kind == 'f' {
+		return dec.SkipValue()
+	}
+	s, ok, err := textOf(dec)
+	*n = nextPage{ref: strings.TrimSpace(s), other: !ok}
+	return err
+}
+
+// parseError reads the API's error form: an object with a machine code in `error`. Gateways write prose there ("Not Found"),
+// or a code somewhere else; neither is the API's word.
+func parseError(body []byte) (code, candidate string, ok bool) {
+	var e struct {
+		Error     jsontext.Value `json:"error"`
+		Candidate string         `json:"candidate_uid"`
+	}
+	if jsonv2.Unmarshal(body, &e, tolerant) != nil || e.Error.Kind() != '"' {
+		return "", "", false
+	}
+	unquoted, err := jsontext.AppendUnquote(nil, e.Error)
+	if code = string(unquoted); err != nil || !machineCode(code) {
+		return "", "", false
+	}
+	if !usableUID(e.Candidate) {
+		return code, "", true
+	}
+	return code, e.Candidate, true
+}
+
+func machineCode(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c != '_' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}
+
+// maxUIDBytes is far above every uid seen (under 12), and keeps a page of junk from becoming one.
+const maxUIDBytes = 256
+
+// usableUID accepts every opaque uid: something visible, of bounded size.
+func usableUID(uid string) bool {
+	if uid == "" || len(uid) > maxUIDBytes || !utf8.ValidString(uid) {
+		return false
+	}
+	return !strings.ContainsFunc(uid, func(r rune) bool { return r <= ' ' || r == 0x7f })
+}
+
+// appendString appends s as a JSON string.
+func appendString(b []byte, s string) []byte {
+	quoted, err := json.Marshal(s)
+	if err != nil { // cannot happen to a string; quoting is the next best
+		return strconv.AppendQuote(b, s)
+	}
+	return append(b, quoted...)
+}
