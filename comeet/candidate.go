@@ -15,7 +15,7 @@ import (
 //
 // What an integration may not see is absent, just as what does not exist. Where the difference matters a field is a pointer or
 // slice, and nil means "not told": the value is unknown, not empty. Decoding is tolerant: a number where a text is due is taken
-// as it is written, any other wrong type counts as absent, so that one odd field loses nothing else.
+// as it is written, and any other wrong type, or a text of more than 64 KiB, counts as absent. So one odd field loses nothing else.
 //
 // Comeet API: https://developers.comeet.com/reference/candidates-copy
 type Candidate struct {

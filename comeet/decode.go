@@ -48,8 +48,11 @@ func optional[T any]() *jsonv2.Unmarshalers {
 	})
 }
 
+// maxTextBytes is far above every text that Comeet is known to write, and keeps one field from filling the memory.
+const maxTextBytes = 64 << 10
+
 // textOf reads a JSON string, or a number as it is written: uids such as 41.264 look like numbers, and must not become one.
-// It skips anything else.
+// It skips anything else, and a text of more than maxTextBytes.
 func textOf(dec *jsontext.Decoder) (text string, ok bool, err error) {
 	if kind := dec.PeekKind(); kind != '"' && kind != '0' {
 		return "", false, dec.SkipValue()
@@ -58,7 +61,10 @@ func textOf(dec *jsontext.Decoder) (text string, ok bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
-	return token.String(), true, nil
+	if text = token.String(); len(text) > maxTextBytes {
+		return "", false, nil
+	}
+	return text, true, nil
 }
 
 func decodeText(dec *jsontext.Decoder, s *string) (err error) {

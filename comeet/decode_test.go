@@ -271,6 +271,24 @@ func TestListsKeepEveryGoodRow(t *testing.T) {
 	}
 }
 
+// No text is so long that it costs more than itself.
+func TestTooLongATextIsAbsent(t *testing.T) {
+	t.Parallel()
+	text := func(n int) string { return `"` + strings.Repeat("x", n) + `"` }
+	long := text(64<<10 + 1)
+	c := newClient(t, comeet.WithTransport(always(200, `{"candidates":[{"uid":`+long+`},
+		{"uid":"a","email":`+long+`,"status":`+long+`,"current_steps":[{"name":`+long+`},{"name":`+text(64<<10)+`}],"phone":"1"},
+		{"uid":"b"}]}`)))
+	got, _, err := c.ListCandidates(t.Context(), comeet.CandidateQuery{})
+	want := []comeet.Candidate{
+		{UID: "a", Phone: "1", CurrentSteps: []comeet.Step{{Name: strings.Repeat("x", 64<<10)}}},
+		{UID: "b"},
+	}
+	if d := cmp.Diff(want, got); err != nil || d != "" {
+		t.Error(err, d)
+	}
+}
+
 func TestDeletedCandidatesInEveryPlausibleShape(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string][]string{

@@ -12,8 +12,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Position is a job at a customer. It decodes from every shape that Comeet's documentation or clients show: a number where a
-// text is due is taken as it is written, any other wrong type counts as absent, so that one odd field loses nothing else.
+// Position is a job at a customer. It decodes from every shape that Comeet's documentation or clients show, and as tolerantly
+// as a [Candidate].
 //
 // Comeet API: https://developers.comeet.com/reference/position-model
 type Position struct {
