@@ -10,8 +10,8 @@
 //   - What blocks: a call waits for its permit as long as its context lasts, and from then on no longer than [WithTimeout].
 //     Nothing else blocks, and the client starts no goroutine.
 //   - What retries: nothing, but one renewal of the token. When Comeet refuses a token, the credentials are read again and the
-//     request goes out once more, with a permit of its own. After a POST only the API's own JSON counts as such a refusal. (A
-//     read may also be resent by net/http itself, when a kept-alive connection turns out to be dead.)
+//     request goes out once more, with a permit of its own. After a POST only the API's own JSON counts as such a refusal. The
+//     client also keeps net/http from sending a read again by itself, since Comeet would count both.
 //   - POST /candidates is not idempotent, so a POST never goes out twice from one call after a byte of it was written, and its
 //     failure tells whether it was sent: [Unavailable] and [Canceled] mean "no"; [InDoubt] means "yes, and what became of it
 //     is unknown". Every other Kind is Comeet's own word.
