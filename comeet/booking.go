@@ -104,7 +104,7 @@ func (g *Gate) Export() BudgetState {
 func (g *Gate) export(now time.Duration) BudgetState {
 	s := g.budget.export(now)
 	if g.budget.limit > 0 {
-		for p := g.flying.first; p != nil; p = p.next {
+		for _, p := range g.flying {
 			ages := s.ages(classOf(p.priority))
 			*ages = append(*ages, min(now-p.since-g.latest(), 0))
 		}

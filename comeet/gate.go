@@ -2,6 +2,7 @@ package comeet
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -74,8 +75,8 @@ type Gate struct {
 		reason string
 		since  time.Duration
 	}
-	held   int     // permits given and neither begun nor released
-	flying permits // permits begun and not ended
+	held   int       // permits given and neither begun nor released
+	flying []*Permit // permits begun and not ended, first the one that began first
 
 	queues  [lastPriority + 1][lastCapability + 1]queue
 	waiting int
@@ -171,7 +172,7 @@ func (g *Gate) othersWait() bool {
 	}
 	for p := range g.queues {
 		for c := range g.queues[p] {
-			if Priority(p) != Sweep && g.queues[p][c].first != nil && !g.capabilities[c].denied {
+			if Priority(p) != Sweep && len(g.queues[p][c]) > 0 && !g.capabilities[c].denied {
 				return true
 			}
 		}
@@ -245,7 +246,8 @@ func (g *Gate) refusal(p *Permit, now time.Duration) error {
 // finish books what came of a request.
 func (g *Gate) finish(p *Permit, r report, now time.Duration) {
 	p.stage = ended
-	g.flying.remove(p)
+	i := slices.Index(g.flying, p)
+	g.flying = slices.Delete(g.flying, i, i+1)
 	if r.sent {
 		at := now
 		if !r.answered.IsZero() {
@@ -270,8 +272,8 @@ func (g *Gate) finish(p *Permit, r report, now time.Duration) {
 // tidy lets time have its effect on everything but the queues.
 func (g *Gate) tidy(now time.Duration) {
 	g.budget.expire(now)
-	for p := g.flying.first; p != nil && now-p.since >= 10*g.cfg.RequestTimeout; p = g.flying.first {
-		g.finish(p, report{kind: Canceled, sent: true}, now)
+	for len(g.flying) > 0 && now-g.flying[0].since >= 10*g.cfg.RequestTimeout {
+		g.finish(g.flying[0], report{kind: Canceled, sent: true}, now)
 	}
 	b := &g.breaker
 	if b.phase == BreakerOpen && !b.running && now >= b.nextProbe && !g.operator.paused {
@@ -290,7 +292,7 @@ func (g *Gate) tidy(now time.Duration) {
 
 func (g *Gate) waitsFor(c Capability) bool {
 	for p := range g.queues {
-		if g.queues[p][c].first != nil {
+		if len(g.queues[p][c]) > 0 {
 			return true
 		}
 	}
@@ -391,8 +393,8 @@ func (g *Gate) setTimer(now time.Duration) {
 				soonest(g.trialEnds(c.trial))
 			}
 		}
-		if g.flying.first != nil {
-			soonest(g.flying.first.since + 10*g.cfg.RequestTimeout)
+		if len(g.flying) > 0 {
+			soonest(g.flying[0].since + 10*g.cfg.RequestTimeout)
 		}
 	}
 	switch {

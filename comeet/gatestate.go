@@ -80,7 +80,7 @@ func (g *Gate) state(now time.Duration) GateState {
 	at := func(t time.Duration) time.Time { return wall.Add(t - now) }
 
 	b := &g.breaker
-	s := GateState{Breaker: b.phase, Since: at(b.since), Held: g.held, InFlight: g.flying.len}
+	s := GateState{Breaker: b.phase, Since: at(b.since), Held: g.held, InFlight: len(g.flying)}
 	if b.phase != BreakerClosed {
 		s.Outage, s.NextProbe = now-b.opened, at(b.nextProbe)
 	}
@@ -109,7 +109,7 @@ func (g *Gate) state(now time.Duration) GateState {
 	for _, p := range Priorities() {
 		n := 0
 		for c := range g.queues[p] {
-			n += g.queues[p][c].len
+			n += len(g.queues[p][c])
 		}
 		s.Waiting[p] = n
 	}

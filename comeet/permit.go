@@ -76,8 +76,6 @@ type Permit struct {
 	trial   bool            // the one request that a half-open breaker lets through
 	probe   bool            // the request that asks whether an open breaker may half open
 	done    func(err error) // tells gobreaker; nil before begin, and once told
-
-	prev, next *Permit // among those in flight
 }
 
 type stage uint8
@@ -146,7 +144,7 @@ func (p *Permit) begin() error {
 	}
 	p.stage, p.since = begun, now
 	g.held--
-	g.flying.push(p)
+	g.flying = append(g.flying, p)
 	if g.booking.on {
 		g.booking.left--
 		g.booking.used++
@@ -179,36 +177,4 @@ func (p *Permit) end(r report) {
 		g.finish(p, r, now)
 	}
 	g.unlock(now)
-}
-
-// permits is a list of permits in the order in which they began, without an allocation per permit.
-type permits struct {
-	first, last *Permit
-	len         int
-}
-
-func (l *permits) push(p *Permit) {
-	p.prev, p.next = l.last, nil
-	if l.last != nil {
-		l.last.next = p
-	} else {
-		l.first = p
-	}
-	l.last = p
-	l.len++
-}
-
-func (l *permits) remove(p *Permit) {
-	if p.prev != nil {
-		p.prev.next = p.next
-	} else {
-		l.first = p.next
-	}
-	if p.next != nil {
-		p.next.prev = p.prev
-	} else {
-		l.last = p.prev
-	}
-	p.prev, p.next = nil, nil
-	l.len--
 }

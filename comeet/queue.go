@@ -1,54 +1,44 @@
 package comeet
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// waiter is somebody in Acquire.
+// waiter is a caller that waits in Acquire.
 type waiter struct {
 	priority   Priority
 	capability Capability
 	seq        uint64 // who came first
 	given      chan struct{}
 	permit     *Permit
-
-	prev, next *waiter
 }
 
-// queue holds those of one priority and one capability, first come first. There is one per capability so that a denied one
-// does not keep the others of its priority waiting.
-type queue struct {
-	first, last *waiter
-	len         int
+// queue holds the waiters of one priority and one capability, first come first. There is one per capability so that a denied
+// one does not keep the others of its priority waiting.
+type queue []*waiter
+
+// first is the waiter that came first; nil if there is none.
+func (q queue) first() *waiter {
+	if len(q) == 0 {
+		return nil
+	}
+	return q[0]
 }
 
 // join puts the caller at the end of its queue.
 func (g *Gate) join(p Priority, c Capability) *waiter {
 	g.seq++
-	q := &g.queues[p][c]
-	w := &waiter{priority: p, capability: c, seq: g.seq, given: make(chan struct{}), prev: q.last}
-	if q.last != nil {
-		q.last.next = w
-	} else {
-		q.first = w
-	}
-	q.last = w
-	q.len++
+	w := &waiter{priority: p, capability: c, seq: g.seq, given: make(chan struct{})}
+	g.queues[p][c] = append(g.queues[p][c], w)
 	g.waiting++
 	return w
 }
 
 func (g *Gate) leave(w *waiter) {
 	q := &g.queues[w.priority][w.capability]
-	if w.prev != nil {
-		w.prev.next = w.next
-	} else {
-		q.first = w.next
-	}
-	if w.next != nil {
-		w.next.prev = w.prev
-	} else {
-		q.last = w.prev
-	}
-	q.len--
+	i := slices.Index(*q, w)
+	*q = slices.Delete(*q, i, i+1)
 	g.waiting--
 }
 
@@ -56,7 +46,7 @@ func (g *Gate) leave(w *waiter) {
 func (g *Gate) head(p Priority, among func(Capability) bool) *waiter {
 	var first *waiter
 	for c := range g.queues[p] {
-		if w := g.queues[p][c].first; w != nil && (first == nil || w.seq < first.seq) && among(Capability(c)) {
+		if w := g.queues[p][c].first(); w != nil && (first == nil || w.seq < first.seq) && among(Capability(c)) {
 			first = w
 		}
 	}
@@ -78,7 +68,7 @@ func (g *Gate) next(now time.Duration) *waiter {
 		}
 		// The probe was a read. Whether writing works too is what the trial has to tell, if anybody wants to write.
 		for _, p := range submittingBefore {
-			if w := g.queues[p][CanSubmit].first; w != nil && g.admits(p, CanSubmit, now) {
+			if w := g.queues[p][CanSubmit].first(); w != nil && g.admits(p, CanSubmit, now) {
 				return w
 			}
 		}
