@@ -230,6 +230,18 @@ func TestConflictNamesTheCandidate(t *testing.T) {
 	}
 }
 
+func TestIsRealID(t *testing.T) {
+	t.Parallel()
+	for uid, want := range map[string]bool{
+		"5555": true, "0": true, "123456789012345678901234567890": true,
+		"": false, "41.264": false, "3C.7F2A1": false, "-1": false, "1e5": false, " 5555": false, "٤٢": false,
+	} {
+		if got := comeet.IsRealID(uid); got != want {
+			t.Errorf("%q: %v", uid, got)
+		}
+	}
+}
+
 func TestAnswersIsTheWholeTable(t *testing.T) {
 	t.Parallel()
 	table := comeet.Answers()

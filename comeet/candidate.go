@@ -159,6 +159,10 @@ func (c *Client) RetrieveCandidate(ctx context.Context, uid string, opts ...Call
 	return one[Candidate](ctx, c, rq, opts)
 }
 
+// IsRealID reports whether uid is all digits. Then it is the number of the candidate's page in the web app, as a 409 may give
+// it, and only [ByRealID] reads it. No uid of the API has been seen without a dot.
+func IsRealID(uid string) bool { return uid != "" && strings.Trim(uid, "0123456789") == "" }
+
 // CandidateQuery selects candidates. Whether Comeet's bounds include the instant itself is not documented; a zero time leaves
 // a bound out, and fractions widen it to whole seconds.
 type CandidateQuery struct {

@@ -29,8 +29,7 @@ type Error struct {
 	Code string
 	// RetryAfter is how long a 429 asks to wait, by its Retry-After header; 0 means that it does not say.
 	RetryAfter time.Duration
-	// CandidateUID is the candidate that an Existing error is about. All digits means the number seen in the web app: read
-	// it with [ByRealID].
+	// CandidateUID is the candidate that an Existing error is about. If [IsRealID] says so, read it with [ByRealID].
 	CandidateUID string
 	// Err is the cause, if there is more to say than Kind, Status and Code.
 	Err error
