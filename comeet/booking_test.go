@@ -131,7 +131,7 @@ func TestBookingAdmitsWhatWasBooked(t *testing.T) {
 		if _, ok := g.TryAcquire(Submit, CanSubmit); ok {
 			t.Error("admitted before the booking is in force")
 		}
-		if err := early.begin(); !errors.Is(err, ErrUnavailable) {
+		if err := early.begin(); KindOf(err) != Unavailable {
 			t.Errorf("begin before the booking is in force: %v", err)
 		}
 		g.Book(b) // two, and one for the permit that was held

@@ -3,7 +3,6 @@ package comeet_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -234,7 +233,7 @@ func TestListsKeepEveryGoodRow(t *testing.T) {
 			t.Parallel()
 			check := func(what string, uids []string, resp *comeet.Response, err error) {
 				if tt.want == nil {
-					if !errors.Is(err, comeet.ErrUnavailable) || uids != nil {
+					if comeet.KindOf(err) != comeet.Unavailable || uids != nil {
 						t.Errorf("%s: %v %v", what, uids, err)
 					}
 					return
@@ -310,7 +309,7 @@ func TestDeletedCandidatesInEveryPlausibleShape(t *testing.T) {
 		c := newClient(t, comeet.WithTransport(always(200, body)))
 		got, resp, err := c.ListDeletedCandidates(t.Context(), at0, at1, "")
 		if want == nil {
-			if !errors.Is(err, comeet.ErrUnavailable) {
+			if comeet.KindOf(err) != comeet.Unavailable {
 				t.Errorf("%s: %v %v", body, got, err)
 			}
 			continue

@@ -35,22 +35,6 @@ type Error struct {
 	Err error
 }
 
-// Sentinels for errors.Is: each matches every *Error of its Kind.
-var (
-	ErrUnavailable error = &Error{Kind: Unavailable}
-	ErrInDoubt     error = &Error{Kind: InDoubt}
-	ErrInvalid     error = &Error{Kind: Invalid}
-	ErrNoPosition  error = &Error{Kind: NoPosition}
-	ErrNotFound    error = &Error{Kind: NotFound}
-	ErrGone        error = &Error{Kind: Gone}
-	ErrHidden      error = &Error{Kind: Hidden}
-	ErrDenied      error = &Error{Kind: Denied}
-	ErrThrottled   error = &Error{Kind: Throttled}
-	ErrExisting    error = &Error{Kind: Existing}
-	ErrMerged      error = &Error{Kind: Merged}
-	ErrCanceled    error = &Error{Kind: Canceled}
-)
-
 // Causes that a caller may want to tell apart; each is wrapped in an *Error of Kind Unavailable.
 var (
 	// ErrForeignPage: a next_page that leaves the base URL's scheme, host and port, or is no URL. Nothing was sent, since
@@ -114,12 +98,6 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
-
-// Is matches the package's sentinels by Kind.
-func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error)
-	return ok && *t == Error{Kind: e.Kind}
-}
 
 // KindOf returns the Kind of the first *Error in err's tree; 0 for nil and for errors that are not from this package.
 func KindOf(err error) Kind {

@@ -89,7 +89,7 @@ func TestAPostIsNeverSentTwice(t *testing.T) {
 			t.Fatalf("%s: first: %v", name, err)
 		}
 		_, _, err := c.CreateCandidate(t.Context(), noor())
-		if !errors.Is(err, comeet.ErrInDoubt) {
+		if comeet.KindOf(err) != comeet.InDoubt {
 			t.Errorf("%s: second: %v, want in doubt", name, err)
 		}
 		if n := requests.Load(); n != 2 {
@@ -388,11 +388,11 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 		http.Redirect(w, r, "/prefix/elsewhere", http.StatusTemporaryRedirect)
 	})
 	_, _, err := c.CreateCandidate(t.Context(), noor())
-	if !errors.Is(err, comeet.ErrInDoubt) {
+	if comeet.KindOf(err) != comeet.InDoubt {
 		t.Errorf("POST: %v", err)
 	}
 	_, resp, err := c.RetrieveCandidate(t.Context(), "x")
-	if !errors.Is(err, comeet.ErrUnavailable) || resp.Status != 307 {
+	if comeet.KindOf(err) != comeet.Unavailable || resp.Status != 307 {
 		t.Errorf("read: %v", err)
 	}
 	if n := requests.Load(); n != 2 {
@@ -486,7 +486,7 @@ func TestCompressedAnswersAreReadAndBounded(t *testing.T) {
 		t.Errorf("%v %v", got, err)
 	}
 	_, _, err := c.RetrieveCandidate(t.Context(), "bomb")
-	if !errors.Is(err, comeet.ErrUnavailable) || !strings.Contains(err.Error(), "larger") {
+	if comeet.KindOf(err) != comeet.Unavailable || !strings.Contains(err.Error(), "larger") {
 		t.Errorf("bomb: %v", err)
 	}
 }

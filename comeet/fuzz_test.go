@@ -24,7 +24,7 @@ func FuzzCandidateList(f *testing.F) {
 		c := newClient(t, comeet.WithTransport(always(200, body)))
 		rows, resp, err := c.ListCandidates(t.Context(), comeet.CandidateQuery{})
 		if err != nil {
-			if !errors.Is(err, comeet.ErrUnavailable) || rows != nil {
+			if comeet.KindOf(err) != comeet.Unavailable || rows != nil {
 				t.Fatalf("%v %v", rows, err)
 			}
 			return

@@ -229,7 +229,7 @@ func TestADoubtfulTokenIsNotUsedAgain(t *testing.T) {
 			}
 			return answer(r, 201, nil, `{"uid":"3C.7F2A1"}`), nil
 		})))
-		if _, _, err := c.CreateCandidate(t.Context(), noor()); !errors.Is(err, comeet.ErrInDoubt) {
+		if _, _, err := c.CreateCandidate(t.Context(), noor()); comeet.KindOf(err) != comeet.InDoubt {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)
@@ -254,7 +254,7 @@ func TestTheRepeatTakesASlotOfItsOwn(t *testing.T) {
 		p, held := takeAll(t, gate)
 		// No slot is free, so within the call's time there is none for the repeat.
 		_, _, err := c.ListPositions(t.Context(), comeet.PositionQuery{}, comeet.WithPermit(p))
-		if !errors.Is(err, comeet.ErrUnavailable) || !strings.Contains(err.Error(), "WithTimeout") || requests != 1 {
+		if comeet.KindOf(err) != comeet.Unavailable || !strings.Contains(err.Error(), "WithTimeout") || requests != 1 {
 			t.Errorf("%v after %d requests", err, requests)
 		}
 		for _, h := range held {
@@ -262,7 +262,7 @@ func TestTheRepeatTakesASlotOfItsOwn(t *testing.T) {
 		}
 		// With a slot it goes out, and its refusal is final.
 		_, _, err = c.ListPositions(t.Context(), comeet.PositionQuery{})
-		if !errors.Is(err, comeet.ErrDenied) || requests != 3 {
+		if comeet.KindOf(err) != comeet.Denied || requests != 3 {
 			t.Errorf("%v after %d requests", err, requests)
 		}
 	})
