@@ -23,7 +23,6 @@ type Booking struct {
 type booking struct {
 	on    bool
 	left  int // may still begin
-	used  int // have begun since Book
 	half  int // left at which more is wanted
 	until time.Duration
 	wall  time.Time
@@ -77,13 +76,6 @@ func (g *Gate) BookingLow() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.booking.low
-}
-
-// Booked tells how many requests of the present booking have begun, and how many still may; both are zero when booking is off.
-func (g *Gate) Booked() (used, unused int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.booking.used, g.booking.left
 }
 
 // latest is how long after its beginning a request may still reach Comeet, also where the owner is killed or frozen meanwhile.

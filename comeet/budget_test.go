@@ -90,7 +90,7 @@ func drawStep(t *rapid.T) step {
 		return time.Duration(rapid.IntRange(0, most).Draw(t, label)) * time.Millisecond
 	}
 	s := step{
-		Rest: ms("rest", 3000), Priority: rapid.SampledFrom(Priorities()).Draw(t, "priority"),
+		Rest: ms("rest", 3000), Priority: rapid.SampledFrom(priorities[:]).Draw(t, "priority"),
 		Hold: ms("hold", 200), Latency: ms("latency", 4000), Percent: rapid.IntRange(0, 100).Draw(t, "percent"),
 		// One in eight of each.
 		Release: rapid.IntRange(0, 7).Draw(t, "release") == 7,
@@ -112,7 +112,8 @@ func TestBudgetIsNeverOverrun(t *testing.T) {
 		reserved := rapid.IntRange(0, 6).Draw(rt, "reserved")
 		callers := rapid.SliceOfN(rapid.SliceOfN(rapid.Custom(drawStep), 1, 8), 1, 10).Draw(rt, "callers")
 		var server strict
-		var left GateState
+		var left BudgetUse
+		var held, inFlight int
 		synctest.Test(t, func(t *testing.T) {
 			g := NewGate(GateConfig{Limit: limit, Reserved: reserved})
 			var wg sync.WaitGroup
@@ -125,13 +126,14 @@ func TestBudgetIsNeverOverrun(t *testing.T) {
 			}
 			wg.Wait()
 			time.Sleep(limit.Window + limit.Window/1000)
-			left = g.State()
+			left = g.State().Budget
+			held, inFlight = inHand(g)
 		})
 		if n := server.busiest(limit.Window); n > limit.Requests {
 			rt.Fatalf("%d arrivals within %s, limit %d", n, limit.Window, limit.Requests)
 		}
-		if left.Budget.Used != 0 || left.Held != 0 || left.InFlight != 0 {
-			rt.Fatalf("when all is over: %+v", left)
+		if left != (BudgetUse{Free: limit.Requests}) || held != 0 || inFlight != 0 {
+			rt.Fatalf("when all is over: %+v, %d held, %d in flight", left, held, inFlight)
 		}
 	})
 }
@@ -279,7 +281,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 		// Each comes while all before wait: polls among them too, since of one slot nothing can be reserved.
 		for i := range 30 {
 			wg.Go(func() {
-				p := mustAcquire(t, g, []Priority{Submit, Poll}[i%2], Capabilities()[i%3])
+				p := mustAcquire(t, g, []Priority{Submit, Poll}[i%2], capabilities[i%3])
 				order = append(order, i)
 				p.Release()
 			})
@@ -391,7 +393,7 @@ func TestThrottledHoldsEverything(t *testing.T) {
 				if got := g.State().Budget.Hold; got != test.want {
 					t.Errorf("hold %s, want %s", got, test.want)
 				}
-				for _, priority := range Priorities() {
+				for _, priority := range priorities {
 					if _, ok := g.TryAcquire(priority, CanPoll); ok {
 						t.Errorf("%s was admitted", priority)
 					}
@@ -426,8 +428,8 @@ func TestUnsentAndReleasedSlotsAreFreeAtOnce(t *testing.T) {
 		p.end(report{sent: true})
 		p.Release()
 	}
-	if n := g.State().Budget.Used; n != 0 {
-		t.Errorf("%d slots used", n)
+	if n := g.State().Budget.Free; n != 1 {
+		t.Errorf("%d slots free", n)
 	}
 	var none *Permit
 	none.Release()
@@ -483,7 +485,8 @@ func TestHandOver(t *testing.T) {
 			time.Sleep(at)
 			old.Pause("handing over")
 			exported := old.Export()
-			used = append(used, exported.count(), old.State().Budget.Used-old.State().Held)
+			held, _ := inHand(old)
+			used = append(used, exported.count(), limit.Requests-old.State().Budget.Free-held)
 			text, err := json.Marshal(exported)
 			if err != nil {
 				t.Fatal(err)

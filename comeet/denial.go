@@ -6,7 +6,6 @@ import "time"
 // after a while, since nothing else tells when an operator has repaired it.
 type capability struct {
 	denied  bool
-	since   time.Duration
 	status  int
 	code    string
 	denials uint64 // how often it was denied: permits given before are void
@@ -48,7 +47,7 @@ func (g *Gate) reportToCapability(p *Permit, r report, now time.Duration) {
 		if c.denied {
 			c.backoff = min(2*c.backoff, g.cfg.DeniedMax)
 		} else {
-			c.denied, c.since, c.backoff = true, now, g.cfg.DeniedMin
+			c.denied, c.backoff = true, g.cfg.DeniedMin
 		}
 		c.status, c.code = r.status, r.code
 		c.nextTrial = now + c.backoff
@@ -96,9 +95,6 @@ func (g *Gate) Denied(c Capability) bool {
 func (g *Gate) Pause(reason string) {
 	g.mu.Lock()
 	now := g.now()
-	if !g.operator.paused {
-		g.operator.since = now
-	}
 	g.operator.paused, g.operator.reason = true, reason
 	for c := range g.capabilities {
 		g.capabilities[c].interrupt()

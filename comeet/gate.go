@@ -73,7 +73,6 @@ type Gate struct {
 	operator     struct {
 		paused bool
 		reason string
-		since  time.Duration
 	}
 	held   int       // permits given and neither begun nor released
 	flying []*Permit // permits begun and not ended, first the one that began first

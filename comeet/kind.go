@@ -51,15 +51,6 @@ var kindNames = [lastKind + 1]string{
 	Canceled:    "canceled",
 }
 
-// Kinds lists every Kind once, for metrics that must exist before they count. The zero Kind is not among them.
-func Kinds() []Kind {
-	kinds := make([]Kind, 0, lastKind)
-	for k := Unavailable; k <= lastKind; k++ {
-		kinds = append(kinds, k)
-	}
-	return kinds
-}
-
 // String is the stable snake_case name, fit for a metric label; "none" for the zero Kind, "unknown" outside the set.
 func (k Kind) String() string {
 	if k > lastKind {

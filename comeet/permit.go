@@ -24,8 +24,7 @@ const (
 	lastPriority = Probe
 )
 
-// Priorities lists every Priority once, for metrics.
-func Priorities() []Priority { return []Priority{Settle, Submit, Poll, Sweep, Probe} }
+var priorities = [...]Priority{Settle, Submit, Poll, Sweep, Probe}
 
 // String is the stable name, fit for a metric label.
 func (p Priority) String() string {
@@ -49,8 +48,7 @@ const (
 	lastCapability = CanPositions
 )
 
-// Capabilities lists every Capability once, for metrics.
-func Capabilities() []Capability { return []Capability{CanSubmit, CanPoll, CanPositions} }
+var capabilities = [...]Capability{CanSubmit, CanPoll, CanPositions}
 
 // String is the stable name, fit for a metric label.
 func (c Capability) String() string {
@@ -147,7 +145,6 @@ func (p *Permit) begin() error {
 	g.flying = append(g.flying, p)
 	if g.booking.on {
 		g.booking.left--
-		g.booking.used++
 		if g.booking.left <= g.booking.half {
 			g.booking.want()
 		}

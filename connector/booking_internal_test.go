@@ -77,8 +77,8 @@ func TestBudgetRecordWithoutOwner(t *testing.T) {
 	if err := b.takeOver(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := b.a.gate.State().Budget.Used; got != 7 {
-		t.Errorf("%d slots are taken over, want 7", got)
+	if got := b.a.gate.State().Budget; got.Submissions != 5 || got.Polls != 2 {
+		t.Errorf("%+v is taken over, want 5 submissions and 2 polls", got)
 	}
 }
 
