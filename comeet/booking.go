@@ -109,6 +109,6 @@ func (g *Gate) export(now time.Duration) BudgetState {
 func (g *Gate) Import(s BudgetState) {
 	g.mu.Lock()
 	now := g.now()
-	g.budget.adopt(s, now)
+	g.budget.importState(s, now)
 	g.unlock(now)
 }

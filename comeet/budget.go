@@ -240,7 +240,7 @@ func (b *budget) export(now time.Duration) BudgetState {
 	return s
 }
 
-func (b *budget) adopt(s BudgetState, now time.Duration) {
+func (b *budget) importState(s BudgetState, now time.Duration) {
 	b.hold = max(b.hold, now+min(s.Hold, maxHold))
 	for c := range classes {
 		for _, age := range *s.ages(c) {
