@@ -2,10 +2,7 @@ package comeet
 
 import (
 	"context"
-	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -164,87 +161,4 @@ func (c *Client) PositionPages(q PositionQuery, max int, opts ...CallOption) *Pa
 func (c *Client) RetrievePosition(ctx context.Context, uid string, opts ...CallOption) (*Position, *Response, error) {
 	rq := c.retrieval("retrieve position", CanPositions, "/positions/", uid)
 	return one[Position](ctx, c, rq, opts)
-}
-
-// listing is the call of one page of a listing.
-func (c *Client) listing(op string, operates Capability, path, query, page string) *call {
-	rq := &call{op: op, method: http.MethodGet, operates: operates, maxBytes: maxListBytes}
-	if page == "" {
-		rq.url = c.endpoint(path, query)
-	} else {
-		rq.url, rq.refused = c.pageURL(page)
-	}
-	return rq
-}
-
-// list makes the call of one page of a listing whose rows are in member.
-func list[T object](ctx context.Context, c *Client, rq *call, member string, opts []CallOption) ([]T, *Response, error) {
-	p := page[T]{member: member}
-	rq.decode = func(body []byte, resp *Response) bool {
-		if !p.decode(body) {
-			return false
-		}
-		resp.NextPage = c.resolvePage(p.next.ref, rq.url)
-		return true
-	}
-	resp, err := c.do(ctx, rq, opts)
-	if err != nil {
-		return nil, resp, err
-	}
-	return p.rows, resp, nil
-}
-
-// retrieval is the call of one object.
-func (c *Client) retrieval(op string, operates Capability, path, uid string) *call {
-	rq := &call{op: op, method: http.MethodGet, operates: operates, maxBytes: maxObjectBytes}
-	// Servers resolve dots in paths: ".." would read something else.
-	if !usableUID(uid) || uid == "." || uid == ".." {
-		rq.refused = &Error{Kind: Invalid, Err: errBadUID}
-		return rq
-	}
-	rq.url = c.endpoint(path+url.PathEscape(uid), "")
-	return rq
-}
-
-// one makes a call whose answer is one object; it must have a uid.
-func one[T object](ctx context.Context, c *Client, rq *call, opts []CallOption) (*T, *Response, error) {
-	found := new(T)
-	rq.decode = func(body []byte, _ *Response) bool {
-		return jsonv2.Unmarshal(body, found, tolerant) == nil && usableUID((*found).uid())
-	}
-	resp, err := c.do(ctx, rq, opts)
-	if err != nil {
-		return nil, resp, err
-	}
-	return found, resp, nil
-}
-
-// query builds a query string whose parameter names keep their literal colon, as the API writes them.
-type query struct{ strings.Builder }
-
-// add appends a parameter unless its value, already escaped, is empty.
-func (q *query) add(name, escaped string) {
-	if escaped == "" {
-		return
-	}
-	if q.Len() > 0 {
-		q.WriteByte('&')
-	}
-	q.WriteString(name + "=" + escaped)
-}
-
-func (q *query) limit(n int) {
-	if n > 0 {
-		q.add("limit", strconv.Itoa(n))
-	}
-}
-
-// between adds a time filter. Its bounds widen to whole seconds, so that none loses a row.
-func (q *query) between(name string, after, before time.Time) {
-	if !after.IsZero() {
-		q.add(name+":after", after.UTC().Truncate(time.Second).Format(wireTime))
-	}
-	if !before.IsZero() {
-		q.add(name+":before", before.UTC().Add(time.Second-1).Truncate(time.Second).Format(wireTime))
-	}
 }
