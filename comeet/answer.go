@@ -7,24 +7,26 @@ import (
 	"strings"
 )
 
-// Answer is one row of the table that says which answer means what. The classifier walks these very rows, first match wins,
-// so what [Answers] prints is what happens.
+// Answer is one row of the table that says which answer means what. The classifier uses these rows,
+// and the first match wins. So [Answers] returns what the client does.
 type Answer struct {
 	// Result is the stable name: "created" and "read" for success, else Kind's name.
 	Result string
 	// Kind is what the caller gets; zero for success.
 	Kind Kind
-	// From says in words which answers the row takes: request, sent or not, status, codes.
+	// From says in words which answers the row matches: request, sent or not, status, codes.
 	From string
-	// Event, Breaker and Claim say what a connector does: with the event, with the account's breaker ("success", "failure",
-	// "neither"), and with the claim on the operation ("-": there is nothing to do).
+	// Event, Breaker and Claim say what a connector does: with the event, with the account's
+	// breaker ("success", "failure", "neither"), and with the claim on the operation ("-": there is
+	// nothing to do).
 	Event, Breaker, Claim string
 
 	rule rule
 }
 
-// request is which calls a rule is about: a POST changes something at Comeet, a read does not, and a look is the read of one
-// candidate, which knows what the reads of lists do not: whether this one may be read.
+// request is which calls a rule is about. A POST changes something at Comeet, a read does not. A
+// look is the read of one candidate. Unlike the read of a list it shows whether this candidate may
+// be read.
 type request uint8
 
 const (
@@ -41,7 +43,7 @@ const (
 	anyForm  form = iota
 	noAnswer      // no status line came, or no request was sent
 	broken        // a status came, but the body could not be read whole
-	other         // anything that is not in the API's form: HTML, empty, JSON of another kind, an unusable 2xx
+	other         // not in the API's form: HTML, empty, other JSON, an unusable 2xx
 	usable        // a 2xx in the documented form, with a uid where one is due
 	apiError      // a JSON object with a machine code in `error`
 )
@@ -121,14 +123,16 @@ const (
 	codeConflict  = "candidate_post_conflict"
 )
 
-// answers is the table. A row about candidates wants the API's own code, never a status alone: gateways answer 401, 403 and
-// 404 too. What the documentation does not name proves nothing about a POST, so it is in doubt.
+// answers is the table. A row about candidates asks for the API's own code, never for a status
+// alone, because gateways answer 401, 403 and 404 too. An answer that the documentation does not
+// name proves nothing about a POST, so the POST is in doubt.
 var answers = []Answer{
 	{Kind: Canceled, rule: rule{unsent: true, canceled: true}, Event: "waits", Breaker: "neither", Claim: "released"},
 	{Kind: Unavailable, rule: rule{unsent: true}, Event: "waits", Breaker: "failure", Claim: "released"},
 	{Kind: Canceled, rule: rule{request: read, canceled: true}, Event: "waits", Breaker: "neither", Claim: "-"},
 
-	// A limiter refuses before anything is done, in front of the API or inside it: no body needed.
+	// A limiter, in front of the API or inside it, refuses before anything is done. So no body is
+	// needed.
 	{Kind: Throttled, rule: rule{from: 429, to: 429}, Event: "waits, the budget holds a window or Retry-After", Breaker: "neither", Claim: "released"},
 
 	{Result: "created", rule: rule{request: post, from: 200, to: 299, form: usable}, Event: "accepted", Breaker: "success", Claim: "-"},
@@ -137,25 +141,29 @@ var answers = []Answer{
 	{Kind: Existing, rule: rule{request: post, from: 409, to: 409, form: apiError, codes: []string{codeConflict}, uid: true}, Event: "accepted (existing)", Breaker: "success", Claim: "-"},
 
 	{Kind: Merged, rule: rule{request: read, from: 401, to: 401, form: apiError, codes: []string{codeDuplicate}}, Event: "status event merged, tracking ends", Breaker: "neither", Claim: "-"},
-	// A candidate that Comeet merges while it is posted exists, somewhere: only a lookup can tell.
+	// Comeet merged the candidate while it was posted. So it exists, and only a look-up can tell
+	// where.
 	{Kind: InDoubt, rule: rule{request: post, from: 401, to: 401, form: apiError, codes: []string{codeDuplicate}}, Event: "waits until settled", Breaker: "failure", Claim: "kept"},
-	// The body of an authentication failure is not documented, so a read takes any; a POST takes only the API's form,
-	// since a gateway in front of Comeet may say 401 about itself, and after the fact.
+	// The body of an authentication failure is not documented, so a read takes any. A POST takes
+	// only the API's form, because a gateway in front of Comeet may answer 401 about itself after
+	// Comeet has acted.
 	{Kind: Denied, rule: rule{from: 401, to: 401, form: apiError}, Event: "waits, the capability pauses unless one candidate was read", Breaker: "neither", Claim: "released"},
 	{Kind: Denied, rule: rule{request: read, from: 401, to: 401, form: other}, Event: "waits, the capability pauses unless one candidate was read", Breaker: "neither", Claim: "-"},
 
 	{Kind: Invalid, rule: rule{from: 400, to: 400, form: apiError}, Event: "failed", Breaker: "neither", Claim: "-"},
 	{Kind: Invalid, rule: rule{from: 403, to: 403, form: apiError, codes: []string{"file_size_limit", "malicious_file"}}, Event: "failed", Breaker: "neither", Claim: "-"},
-	// Such as when it has left the view of this integration. Whether the permission to read is missing, only a list tells.
+	// The candidate may have left the view of this integration. Only a list tells whether the
+	// permission to read is missing.
 	{Kind: Hidden, rule: rule{request: look, from: 403, to: 403, form: apiError}, Event: "-", Breaker: "neither", Claim: "-"},
 	{Kind: Denied, rule: rule{from: 403, to: 403, form: apiError}, Event: "waits, the capability pauses", Breaker: "neither", Claim: "released"},
 	{Kind: NoPosition, rule: rule{from: 404, to: 404, form: apiError, codes: []string{"position_not_found"}}, Event: "matched once more with a fresh catalogue, then failed", Breaker: "neither", Claim: "released"},
 	{Kind: NotFound, rule: rule{request: read, from: 404, to: 404, form: apiError, codes: []string{"not_found", "candidate_not_found"}}, Event: "-", Breaker: "neither", Claim: "-"},
-	// It is gone, or a gateway is confused. That says nothing of Comeet's health: of many deleted candidates in a row each may
-	// be answered so.
+	// The candidate is gone, or a gateway is confused. That says nothing about Comeet's health:
+	// Comeet may answer so for each of many deleted candidates in a row.
 	{Kind: Gone, rule: rule{request: look, from: 404, to: 404}, Event: "-", Breaker: "neither", Claim: "-"},
 	{Kind: Gone, rule: rule{request: look, from: 410, to: 410}, Event: "-", Breaker: "neither", Claim: "-"},
-	// Not documented, but with the API's code they are about this request's size, type or content.
+	// These are not documented, but with the API's code they are about this request's size, type or
+	// content.
 	{Kind: Invalid, rule: rule{from: 413, to: 413, form: apiError}, Event: "failed", Breaker: "neither", Claim: "-"},
 	{Kind: Invalid, rule: rule{from: 415, to: 415, form: apiError}, Event: "failed", Breaker: "neither", Claim: "-"},
 	{Kind: Invalid, rule: rule{from: 422, to: 422, form: apiError}, Event: "failed", Breaker: "neither", Claim: "-"},
@@ -174,8 +182,8 @@ func init() {
 	}
 }
 
-// Answers returns the table "which answer means what": the first row that matches counts, and the last two match all that
-// is left.
+// Answers returns the table "which answer means what". The first row that matches counts; the last
+// two match everything else.
 func Answers() []Answer { return slices.Clone(answers) }
 
 func classify(o outcome) Kind {
@@ -184,11 +192,11 @@ func classify(o outcome) Kind {
 			return answers[i].Kind
 		}
 	}
-	return Unavailable // the last two rows take everything; the compiler cannot know
+	return Unavailable // never reached, since the last two rows match everything
 }
 
-// renewable reports whether an answer asks for a fresh token and the same request once more. A POST is repeated only on the
-// API's own word that it was refused.
+// renewable reports whether the same request shall be sent once more with a fresh token. A POST is
+// repeated only if the API itself refused it.
 func renewable(o outcome) bool {
 	if o.status != http.StatusUnauthorized || o.code == codeDuplicate {
 		return false
@@ -196,7 +204,8 @@ func renewable(o outcome) bool {
 	return o.form == apiError || (!o.post && o.form == other)
 }
 
-// stale reports whether an answer casts doubt on the token, even if nothing may be repeated.
+// stale reports whether an answer casts doubt on the token, even if the request may not be
+// repeated.
 func stale(o outcome) bool {
 	return o.status == http.StatusUnauthorized && o.code != codeDuplicate
 }

@@ -12,11 +12,12 @@ import (
 type BreakerState uint8
 
 const (
-	// BreakerClosed: requests pass.
+	// BreakerClosed lets requests pass.
 	BreakerClosed BreakerState = iota + 1
-	// BreakerHalfOpen: Comeet answered a probe, and one request at a time may pass until one succeeds.
+	// BreakerHalfOpen follows when Comeet has answered a probe. One request at a time may pass
+	// until one succeeds.
 	BreakerHalfOpen
-	// BreakerOpen: only probes pass.
+	// BreakerOpen lets only probes pass.
 	BreakerOpen
 )
 
@@ -29,15 +30,17 @@ func (s BreakerState) String() string {
 }
 
 const (
-	// Five failures without a success between them open the breaker, however far apart they are: at five polls an hour a
-	// rolling window never sees a second one.
+	// Five failures without a success between them open the breaker, however far apart they are. At
+	// five polls an hour a rolling window would never see a second failure.
 	tripConsecutive = 5
-	// So does half of at least twenty within the window: failures that take turns with successes are never consecutive.
+	// The breaker also opens if half of at least twenty answers in the window are failures.
+	// Failures that alternate with successes are never consecutive.
 	tripRequests = 20
 	tripWindow   = 30 * time.Second
 
-	// After an outage twice as many requests may be in hand with every success, and with every rampStep: the permits of
-	// somebody who waits for work bring no successes and must not hold up the others.
+	// After an outage the number of permits in hand may double with every success, and with every
+	// rampStep. A caller that holds a permit while it waits for work brings no success, and must
+	// not hold up the others.
 	rampStep  = time.Second
 	rampSteps = 10
 )
@@ -51,7 +54,7 @@ const (
 	failure
 )
 
-// verdicts is the breaker's column of the table of answers; its first entry is success.
+// verdicts is the breaker's column of the table of answers. Kind 0 is success.
 var verdicts = verdictsOf(answers)
 
 func verdictsOf(rows []Answer) (v [lastKind + 1]verdict) {
@@ -78,10 +81,14 @@ func (v verdict) err() error {
 	}
 }
 
-// breaker wraps gobreaker, which keeps the counts and says when to open and when to close. What it does not do is here: it
-// moves only when called, so the gate has its own phase and timer; its half-open state would let an unlimited number through
-// one after the other when answers are excluded, so the gate hands out one trial at a time; a trial that is never reported
-// would block it for ever, so the gate gives up on it.
+// breaker wraps gobreaker, which keeps the counts and says when to open and when to close. This
+// type adds what gobreaker lacks:
+//
+//   - gobreaker changes its state only when it is called, so the gate has a phase and a timer of
+//     its own.
+//   - Half open, gobreaker lets any number of requests pass one after the other while their answers
+//     are excluded. So the gate hands out one trial at a time.
+//   - A trial that is never reported would block gobreaker for ever, so the gate gives up on it.
 type breaker struct {
 	machine *gobreaker.TwoStepCircuitBreaker[struct{}]
 
@@ -89,17 +96,18 @@ type breaker struct {
 	since     time.Duration // when the phase began
 	opened    time.Duration // when the outage began; half-open belongs to it
 	nextProbe time.Duration
-	// epoch counts how often the breaker opened: permits of an older one are void, reports on them don't count.
+	// epoch counts how often the breaker opened. Permits of an older epoch are void, and reports on
+	// them do not count.
 	epoch       uint64
 	consecutive int     // failures since the last success
 	inHand      int     // permits of this epoch, held or in flight
 	trial       *Permit // the half-open breaker's one request
-	undecided   bool    // since the breaker opened, a trial was given back unused or its answer told nothing
+	undecided   bool    // a trial since the opening was released unused, or its answer told nothing
 
-	running bool          // Run is there, so nobody else probes
+	running bool          // Run is running, so the gate lets no other request probe
 	probing bool          // Run is in its probe
-	probe   *Permit       // its request
-	wake    chan struct{} // tells Run that the breaker opened
+	probe   *Permit       // the probe's request
+	wake    chan struct{} // wakes Run when the breaker opens
 
 	ramping       bool
 	rampSuccesses int
@@ -119,8 +127,9 @@ func (g *Gate) newMachine() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 		},
 		IsSuccessful: func(err error) bool { return err == nil },
 		IsExcluded:   func(err error) bool { return err == errNeither },
-		// Called by a permit's begin or end, so under the gate's lock. The change to half-open is no news: the gate made
-		// it, or a late report on an old request did, which means nothing.
+		// gobreaker calls this within a permit's begin or end, so under the gate's lock. A change
+		// to half-open needs no action: the gate made it, or a late report on an old request did,
+		// which means nothing.
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			switch to {
 			case gobreaker.StateOpen:
@@ -164,13 +173,13 @@ func (g *Gate) close(now time.Duration) {
 	b.ramping, b.rampSuccesses = true, 0
 }
 
-// probeInterval is 5 % of the outage so far, within bounds: recovery is noticed that much later, and a long outage costs few
-// requests.
+// probeInterval is 5 % of the outage so far, within bounds. So the gate notices recovery at most
+// that much later, and a long outage costs few requests.
 func (g *Gate) probeInterval(now time.Duration) time.Duration {
 	return min(max((now-g.breaker.opened)/20, g.cfg.ProbeMin), g.cfg.ProbeMax)
 }
 
-// rampDoublings is how many times the number of requests in hand may double from 1.
+// rampDoublings is how many times the number of permits in hand may have doubled, from 1.
 func (b *breaker) rampDoublings(now time.Duration) int {
 	return b.rampSuccesses + 1 + int((now-b.since)/rampStep)
 }
@@ -187,14 +196,14 @@ func (b *breaker) passes(p Priority, now time.Duration) bool {
 	}
 }
 
-// report tells the breaker how a request ended.
+// reportToBreaker tells the breaker how a request ended.
 func (g *Gate) reportToBreaker(p *Permit, k Kind, now time.Duration) {
 	b := &g.breaker
 	v := verdicts[k]
 	if p.probe {
 		b.probe = nil
-		// Canceled is how Run's own time-out looks. Any other answer was Comeet speaking, if only to deny: a real request
-		// finds out what it is worth.
+		// Canceled is what Run's own timeout looks like. Any other answer came from Comeet, even if
+		// it was a denial. A real request then shows whether Comeet works.
 		if b.phase == BreakerOpen && v != failure && k != Canceled {
 			g.enter(BreakerHalfOpen, now)
 		}
@@ -221,13 +230,14 @@ func (g *Gate) reportToBreaker(p *Permit, k Kind, now time.Duration) {
 	}
 }
 
-// Run owns the breaker's timer until ctx ends, and then returns nil. While the breaker is open it calls probe at times that
-// lie ProbeMin to ProbeMax apart, one at a time, with a permit and within ProbeTimeout; probe has to make one request with
-// the permit, and what the client learns from that counts, not probe's error. [Client.Probe] is such a function. Run waits
-// for slots of the budget and for operators like everybody.
+// Run probes Comeet while the breaker is open, until ctx ends; then it returns nil. Its calls of
+// probe lie ProbeMin to ProbeMax apart. Each gets a permit and ends within ProbeTimeout. The
+// function must make one request with the permit, as [Client.Probe] does. The answer to that
+// request counts, not the function's error. Run waits for the budget and for the end of a pause
+// like every caller.
 //
-// Without Run the gate is usable too: when a probe would be due, the next request that wants to go is let through instead.
-// A second Run at the same time returns an error.
+// Without Run the gate works too: when a probe would be due, it lets the next waiting request pass
+// instead. A second Run at the same time returns an error.
 func (g *Gate) Run(ctx context.Context, probe func(ctx context.Context, p *Permit) error) error {
 	g.mu.Lock()
 	if g.breaker.running {
@@ -239,7 +249,7 @@ func (g *Gate) Run(ctx context.Context, probe func(ctx context.Context, p *Permi
 	defer func() {
 		g.mu.Lock()
 		g.breaker.running = false
-		g.unlock(g.now()) // whoever waits may be the next to try
+		g.unlock(g.now()) // a waiting request may be the next to try
 	}()
 	for {
 		g.mu.Lock()
@@ -291,7 +301,7 @@ func (g *Gate) probeOnce(ctx context.Context, probe func(ctx context.Context, p 
 	defer p.Release()
 	limited, cancel := context.WithTimeout(ctx, g.cfg.ProbeTimeout)
 	defer cancel()
-	// The client has told the gate all that counts.
+	// The client has reported the answer to the gate already.
 	_ = probe(limited, p)
 	return ctx.Err()
 }

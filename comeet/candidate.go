@@ -11,11 +11,16 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Candidate is one hiring process: a person on a position. One person has several, with one PersonUID.
+// Candidate is one hiring process: a person on a position. A person may have several, all with the
+// same PersonUID.
 //
-// What an integration may not see is absent, just as what does not exist. Where the difference matters a field is a pointer or
-// slice, and nil means "not told": the value is unknown, not empty. Decoding is tolerant: a number where a text is due is taken
-// as it is written, and any other wrong type, or a text of more than 64 KiB, counts as absent. So one odd field loses nothing else.
+// Comeet leaves out a field that the integration may not see, just as one that does not exist.
+// Where the difference matters the field is a pointer or slice. Then nil means "not told": the
+// value is unknown, not empty.
+//
+// Decoding is tolerant, so that one odd field loses nothing else. A number where a text is due is
+// taken as it is written. Any other wrong type counts as absent, and so does a text of more than 64
+// KiB.
 //
 // Comeet API: https://developers.comeet.com/reference/candidates-copy
 type Candidate struct {
@@ -31,7 +36,7 @@ type Candidate struct {
 	MobilePhone string `json:"mobile_phone,omitempty"`
 	LinkedInURL string `json:"linkedin_url,omitempty"`
 
-	// Deleted: nothing but the UID is told any more.
+	// Deleted says that Comeet tells nothing but the UID any more.
 	Deleted     bool   `json:"deleted,omitempty"`
 	PositionUID string `json:"position_uid,omitempty"`
 	// Source is nil if not told (it needs a permission), and zero if Comeet says null.
@@ -41,13 +46,15 @@ type Candidate struct {
 	// TimeCreated is zero if absent or unreadable. Times are UTC and of whole seconds.
 	TimeCreated time.Time `json:"time_created,omitzero"`
 
-	// Steps are nil if not told, and empty if there are none. FutureSteps need a permission. Several may be current.
+	// Steps are nil if not told, and empty if there are none. FutureSteps need a permission.
+	// Several steps may be current.
 	CurrentSteps   []Step `json:"current_steps,omitzero"`
 	CompletedSteps []Step `json:"completed_steps,omitzero"`
 	FutureSteps    []Step `json:"future_steps,omitzero"`
 
-	// Status is "In progress", "On hold", "Awaiting Decision", "Rejected", "Withdrawn" or "Hired": an open set, to be compared
-	// without regard to case. Blank happens. None of them is final. It is nil if not told, and "" if Comeet says null.
+	// Status is "In progress", "On hold", "Awaiting Decision", "Rejected", "Withdrawn" or "Hired".
+	// The set is open, and to be compared without regard to case. It may be blank. No status is
+	// final. It is nil if not told, and "" if Comeet says null.
 	Status *string `json:"status,omitempty"`
 	// ProspectStatus is nil if not told, and "" if Comeet says null.
 	ProspectStatus *string `json:"prospect_status,omitempty"`
@@ -59,14 +66,15 @@ type Candidate struct {
 	Opening *Opening `json:"opening,omitempty"`
 }
 
-// Source is whom a candidate came from. Type is an open set whose case differs from place to place.
+// Source is where a candidate came from. Type is an open set; its case differs from place to place.
 type Source struct {
 	UID  string `json:"uid,omitempty"`
 	Name string `json:"name,omitempty"`
 	Type string `json:"type,omitempty"`
 }
 
-// SourceContact is the person at the source. Comeet writes either FullName or FirstName and LastName.
+// SourceContact is the person at the source. Comeet writes either FullName or FirstName and
+// LastName.
 type SourceContact struct {
 	UID       string `json:"uid,omitempty"`
 	FullName  string `json:"full_name,omitempty"`
@@ -76,7 +84,8 @@ type SourceContact struct {
 	Phone     string `json:"phone,omitempty"`
 }
 
-// Step is one step of a hiring process. Its assignees are never read: they are people.
+// Step is one step of a hiring process. The client never reads its assignees, because they are
+// people.
 type Step struct {
 	Name string `json:"name,omitempty"`
 	// Type is an open set.
@@ -88,7 +97,7 @@ type Step struct {
 	TimeCompleted time.Time `json:"time_completed,omitzero"`
 }
 
-// DispositionReason is why a process ended, in the customer's words.
+// DispositionReason is why a hiring process ended, in the customer's words.
 type DispositionReason struct {
 	Reason string `json:"reason,omitempty"`
 }
@@ -98,7 +107,7 @@ type Opening struct {
 	UID string `json:"uid,omitempty"`
 }
 
-// String tells the uid alone: the rest is a person's data, and ends in logs by way of %v.
+// String returns the uid alone, because the rest is a person's data, and %v would write it to logs.
 func (c Candidate) String() string { return "candidate " + c.UID }
 
 // GoString is String.
@@ -127,12 +136,12 @@ func (c *Candidate) UnmarshalJSON(raw []byte) error { return jsonv2.Unmarshal(ra
 
 func (c Candidate) uid() string { return c.UID }
 
-// CreateCandidate submits a candidate to a position. It is not idempotent: a second call may make a second candidate. The
-// answer is often reduced to the uid, the position, times, steps and the status.
+// CreateCandidate submits a candidate to a position. It is not idempotent: a second call may create
+// a second candidate. The answer often has only the uid, the position, times, steps and the status.
 //
-// Errors: Existing (Comeet has it in progress, see Error.CandidateUID); Invalid; NoPosition; Denied; Throttled; Unavailable
-// (nothing was sent); Canceled (nothing was sent); InDoubt: it was sent and may or may not exist, so look it up before
-// anything is sent again.
+// Errors: Existing (Comeet has it in progress, see Error.CandidateUID); Invalid; NoPosition;
+// Denied; Throttled; Unavailable (nothing was sent); Canceled (nothing was sent); InDoubt (it was
+// sent and may or may not exist: look it up before you send it again).
 //
 // Comeet API: POST /candidates, https://developers.comeet.com/reference/create-a-candidate-new
 func (c *Client) CreateCandidate(ctx context.Context, n *NewCandidate, opts ...CallOption) (*Candidate, *Response, error) {
@@ -148,9 +157,10 @@ func (c *Client) CreateCandidate(ctx context.Context, n *NewCandidate, opts ...C
 
 // RetrieveCandidate returns one candidate; with [ByRealID] uid is the number of the web app.
 //
-// Errors: NotFound; Gone (nothing is there, perhaps only for now); Hidden (this account may not read this candidate); Merged (the surviving uid is not told); Unavailable,
-// Denied, Throttled, Canceled; Invalid with Status 0 for a uid that is no path segment. None of them denies the capability:
-// what one candidate's address says need not be true of others.
+// Errors: NotFound; Gone (nothing is there, perhaps only for now); Hidden (this account may not
+// read this candidate); Merged (Comeet does not tell the surviving uid); Unavailable; Denied;
+// Throttled; Canceled; Invalid with Status 0 for a uid that is no path segment. None of them denies
+// the capability, because what Comeet answers about one candidate need not be true of others.
 //
 // Comeet API: GET /candidates/{uid}, https://developers.comeet.com/reference/retrieve-a-candidate
 func (c *Client) RetrieveCandidate(ctx context.Context, uid string, opts ...CallOption) (*Candidate, *Response, error) {
@@ -159,27 +169,31 @@ func (c *Client) RetrieveCandidate(ctx context.Context, uid string, opts ...Call
 	return one[Candidate](ctx, c, rq, opts)
 }
 
-// IsRealID reports whether uid is all digits. Then it is the number of the candidate's page in the web app, as a 409 may give
-// it, and only [ByRealID] reads it. No uid of the API has been seen without a dot.
+// IsRealID reports whether uid is all digits. Then it is the number of the candidate's page in the
+// web app, as a 409 may give it, and only [ByRealID] reads it. No uid of the API has been seen
+// without a dot.
 func IsRealID(uid string) bool { return uid != "" && strings.Trim(uid, "0123456789") == "" }
 
-// CandidateQuery selects candidates. Whether Comeet's bounds include the instant itself is not documented; a zero time leaves
-// a bound out, and fractions widen it to whole seconds.
+// CandidateQuery selects candidates. A zero time leaves a bound out, and fractions widen a bound to
+// whole seconds. It is not documented whether Comeet's bounds include the instant itself.
 type CandidateQuery struct {
 	TimeCreatedAfter, TimeCreatedBefore time.Time
 	// TimeLastStatusChange is about changes of the status alone.
 	TimeLastStatusChangeAfter, TimeLastStatusChangeBefore time.Time
-	// TimeHiringProcessUpdated is about any activity on this hiring process. No field of the answer carries that time.
+	// TimeHiringProcessUpdated is about any activity on this hiring process. No field of the answer
+	// carries that time.
 	TimeHiringProcessUpdatedAfter, TimeHiringProcessUpdatedBefore time.Time
 	// TimePersonLastActivity is about any process of the same person.
 	TimePersonLastActivityAfter, TimePersonLastActivityBefore time.Time
 	// Status keeps candidates of any of these statuses; none means all.
 	Status []string
-	// Deleted: true for only deleted ones, false for none of them; nil leaves it to Comeet, which seems to give both.
+	// Deleted is true for only deleted ones, false for none of them. nil leaves it to Comeet, which
+	// seems to return both.
 	Deleted *bool
-	// Limit is the page size asked for; 0 leaves it to Comeet.
+	// Limit is the page size to ask for; 0 leaves it to Comeet.
 	Limit int
-	// Page is the NextPage of an earlier Response, and makes the other fields count for nothing; "" is the first page.
+	// Page is the NextPage of an earlier Response; "" is the first page. With a Page all other
+	// fields are ignored.
 	Page string
 }
 
@@ -201,10 +215,11 @@ func (q *CandidateQuery) encode() string {
 	return b.String()
 }
 
-// ListCandidates returns one page of candidates. Rows that are null or have no uid are left out. Order and stability of pages
-// are not documented: expect repeats and gaps while candidates change.
+// ListCandidates returns one page of candidates. It leaves out rows that are null or have no uid.
+// Order and stability of pages are not documented: expect repeats and gaps while candidates change.
 //
-// Errors: Unavailable, Denied, Throttled, Invalid, Canceled; Unavailable around [ErrForeignPage] for a Page elsewhere.
+// Errors: Unavailable, Denied, Throttled, Invalid, Canceled; Unavailable around [ErrForeignPage]
+// for a Page elsewhere.
 //
 // Comeet API: GET /candidates, https://developers.comeet.com/reference/list-all-candidates-new
 func (c *Client) ListCandidates(ctx context.Context, q CandidateQuery, opts ...CallOption) ([]Candidate, *Response, error) {
@@ -212,7 +227,8 @@ func (c *Client) ListCandidates(ctx context.Context, q CandidateQuery, opts ...C
 	return list[Candidate](ctx, c, rq, "candidates", opts)
 }
 
-// CandidatePages reads all pages of a listing; max as in [ReadPages]. A permit among opts is for the first page only.
+// CandidatePages reads all pages of a listing; max as in [ReadPages]. A permit among opts is for
+// the first page only.
 //
 // Comeet API: GET /candidates, https://developers.comeet.com/reference/list-all-candidates-new
 func (c *Client) CandidatePages(q CandidateQuery, max int, opts ...CallOption) *Pages[Candidate] {

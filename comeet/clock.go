@@ -6,18 +6,20 @@ import (
 	"time"
 )
 
-// slowExchange is the longest round trip whose Date replaces a better known offset: half of it is the error.
+// slowExchange is the longest round trip whose Date replaces a known offset. The error of an offset
+// is half the round trip.
 const slowExchange = 5 * time.Second
 
 // clock estimates Comeet's clock from the Date header of its answers.
 type clock struct {
-	// offset is Comeet's clock minus the local one, in nanoseconds; it counts once known is set.
+	// offset is Comeet's clock minus the local one, in nanoseconds. It is valid once known is set.
 	offset atomic.Int64
 	known  atomic.Bool
 }
 
-// learn takes the Date of an answer. Date is cut to seconds, so the estimate is up to a second early, never late: a token
-// never lives longer than allowed and a poll never starts after a change that it has to see.
+// learn takes the Date of an answer. Date is cut to seconds, so the estimate is up to a second
+// early, never late. So a token never lives longer than allowed, and a poll never starts after a
+// change that it has to see.
 func (c *clock) learn(date, sent, answered time.Time) {
 	trip := answered.Sub(sent)
 	if trip > slowExchange && c.known.Load() {
@@ -29,7 +31,8 @@ func (c *clock) learn(date, sent, answered time.Time) {
 
 func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
 
-// correction is what to add to the local clock in a token; 0 while the local clock is good enough or nothing is known.
+// correction is what to add to the local clock in a token. It is 0 while the local clock is good
+// enough or nothing is known.
 func (c *clock) correction() time.Duration {
 	if o := time.Duration(c.offset.Load()); o.Abs() > clockTolerance {
 		return o

@@ -11,8 +11,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// tolerant makes a decoder take what Comeet writes instead of what it documents. Each function below decodes one Go type,
-// and takes a JSON value of another type for absent. So decoding fails only on what is not JSON.
+// tolerant makes a decoder accept what Comeet writes, not only what it documents. Each function
+// below decodes one Go type, and treats a JSON value of another type as absent. So decoding fails
+// only on what is not JSON.
 var tolerant = jsonv2.JoinOptions(
 	jsontext.AllowDuplicateNames(true),
 	jsontext.AllowInvalidUTF8(true),
@@ -48,11 +49,12 @@ func optional[T any]() *jsonv2.Unmarshalers {
 	})
 }
 
-// maxTextBytes is far above every text that Comeet is known to write, and keeps one field from filling the memory.
+// maxTextBytes is far above every text that Comeet is known to write. It keeps one field from
+// filling the memory.
 const maxTextBytes = 64 << 10
 
-// textOf reads a JSON string, or a number as it is written: uids such as 41.264 look like numbers, and must not become one.
-// It skips anything else, and a text of more than maxTextBytes.
+// textOf reads a JSON string, or a number as it is written: uids such as 41.264 look like numbers,
+// and must not become numbers. It skips anything else, and a text of more than maxTextBytes.
 func textOf(dec *jsontext.Decoder) (text string, ok bool, err error) {
 	if kind := dec.PeekKind(); kind != '"' && kind != '0' {
 		return "", false, dec.SkipValue()
@@ -94,15 +96,16 @@ func decodeFlag(dec *jsontext.Decoder, b *bool) error {
 	return err
 }
 
-// decodeTime takes a time as the API writes it, also with a fraction, an offset, a blank, or without a zone (then UTC).
-// Anything else is the zero time. Times are UTC, so that equal ones compare equal.
+// decodeTime takes a time as the API writes it, also with a fraction, an offset, a blank, or
+// without a zone (then it is UTC). Anything else is the zero time. Times are UTC, so that equal
+// times compare equal.
 func decodeTime(dec *jsontext.Decoder, t *time.Time) error {
 	s, _, err := textOf(dec)
 	*t = parseTime(s)
 	return err
 }
 
-// Z, +02:00 and +0200 after the seconds; Go takes a fraction there by itself.
+// These layouts take Z, +02:00 and +0200 after the seconds. Go accepts a fraction there by itself.
 var timeLayouts = [...]string{
 	time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00", time.DateTime, time.DateOnly,
 }
@@ -131,8 +134,8 @@ func decodeObject(dec *jsontext.Decoder, v any) error {
 	return jsonv2.UnmarshalDecode(dec, v)
 }
 
-// decodeRows decodes a list row by row and keeps those rows that say something. The result is nil if there is no list, and
-// empty if the list is null or empty.
+// decodeRows decodes a list row by row and keeps the rows that keep accepts. The result is nil if
+// there is no list, and empty if the list is null or empty.
 func decodeRows[T any](dec *jsontext.Decoder, keep func(*T) bool) ([]T, error) {
 	switch dec.PeekKind() {
 	case 'n':
@@ -158,8 +161,8 @@ func decodeRows[T any](dec *jsontext.Decoder, keep func(*T) bool) ([]T, error) {
 	return rows, err
 }
 
-// parseError reads the API's error form: an object with a machine code in `error`. Gateways write prose there ("Not Found"),
-// or a code somewhere else; neither is the API's word.
+// parseError reads the API's error form: an object with a machine code in `error`. Gateways write
+// prose there ("Not Found"), or a code elsewhere; neither comes from the API.
 func parseError(body []byte) (code, candidate string, ok bool) {
 	var e struct {
 		Error     jsontext.Value `json:"error"`
@@ -190,10 +193,11 @@ func machineCode(s string) bool {
 	return true
 }
 
-// maxUIDBytes is far above every uid seen (under 12), and keeps a page of junk from becoming one.
+// maxUIDBytes is far above every uid seen (under 12 bytes). It keeps a page of junk from becoming a
+// uid.
 const maxUIDBytes = 256
 
-// usableUID accepts every opaque uid: something visible, of bounded size.
+// usableUID reports whether uid can be a uid: visible characters, and not too many.
 func usableUID(uid string) bool {
 	if uid == "" || len(uid) > maxUIDBytes || !utf8.ValidString(uid) {
 		return false

@@ -7,11 +7,13 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// ListDeletedCandidates returns one page of the uids of candidates that were deleted between two times; a zero time leaves
-// its bound out. Comeet documents one bare list of uids; an object around it, with a next_page, and rows that are objects
-// with a uid are understood too. page is the NextPage of an earlier Response; "" is the first.
+// ListDeletedCandidates returns one page of the uids of candidates that were deleted between two
+// times. A zero time leaves its bound out. Comeet documents one bare list of uids. The client also
+// understands an object around the list, with a next_page, and rows that are objects with a uid.
+// page is the NextPage of an earlier Response; "" is the first.
 //
-// Errors: Unavailable, Denied, Throttled, Invalid, Canceled; Unavailable around [ErrForeignPage] for a page elsewhere.
+// Errors: Unavailable, Denied, Throttled, Invalid, Canceled; Unavailable around [ErrForeignPage]
+// for a page elsewhere.
 //
 // Comeet API: GET /deleted-candidates, https://developers.comeet.com/reference/list-deleted-candidates
 func (c *Client) ListDeletedCandidates(ctx context.Context, after, before time.Time, page string, opts ...CallOption) ([]string, *Response, error) {
@@ -29,7 +31,7 @@ func (c *Client) ListDeletedCandidates(ctx context.Context, after, before time.T
 	return uids, resp, nil
 }
 
-// reference is a uid, bare or as the uid of an object.
+// reference is a uid that stands alone or in an object.
 type reference string
 
 func (r reference) uid() string { return string(r) }

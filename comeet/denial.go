@@ -2,26 +2,28 @@ package comeet
 
 import "time"
 
-// capability is what the gate knows of one of an account's rights. A denial rests it alone: one real request tries it again
-// after a while, since nothing else tells when an operator has repaired it.
+// capability is what the gate knows about one right of an account. A denial stops the requests that
+// need this right, and no others. After a while one real request tries again, because nothing else
+// tells when an operator has granted the right.
 type capability struct {
 	denied  bool
 	status  int
 	code    string
-	denials uint64 // how often it was denied: permits given before are void
-	// backoff is how long it rests after a failed trial, nextTrial when it may be tried, trial who tries it.
+	denials uint64 // how often it was denied; permits from before are void
+	// backoff is the wait after a failed trial, nextTrial the time of the next one, trial the
+	// permit that tries it.
 	backoff   time.Duration
 	nextTrial time.Duration
 	trial     *Permit
 
-	interrupted chan struct{} // nil while nobody has asked
+	interrupted chan struct{} // nil until Interrupted is called
 }
 
 func (c *capability) passes(now time.Duration) bool {
 	return !c.denied || now >= c.nextTrial && c.trial == nil
 }
 
-// interrupt tells those who hold permits.
+// interrupt notifies the callers that hold permits.
 func (c *capability) interrupt() {
 	if c.interrupted != nil {
 		close(c.interrupted)
@@ -29,8 +31,9 @@ func (c *capability) interrupt() {
 	}
 }
 
-// reportToCapability notes what an answer says of a right. Only its trial can lengthen a denial, and only that and the
-// breaker's probe can end it: other answers belong to requests that were on their way when the denial came.
+// reportToCapability records what an answer says about a right. Only the right's trial can lengthen
+// a denial, and only that trial or the breaker's probe can end it. Other answers belong to requests
+// that were in flight when the denial came.
 func (g *Gate) reportToCapability(p *Permit, r report, now time.Duration) {
 	op := r.op
 	if op == 0 {
@@ -55,7 +58,7 @@ func (g *Gate) reportToCapability(p *Permit, r report, now time.Duration) {
 		c.interrupt()
 		g.changed = true
 	case Unavailable, InDoubt, Throttled, Canceled, Hidden, Gone:
-		// Says nothing about rights; the next one tries.
+		// The answer says nothing about rights, so the next request tries.
 	default:
 		if c.denied && (trial || p.probe) {
 			c.denied = false
@@ -64,12 +67,14 @@ func (g *Gate) reportToCapability(p *Permit, r report, now time.Duration) {
 	}
 }
 
-// closedChannel is what Interrupted returns while nothing is admitted anyway.
+// closedChannel is what Interrupted returns while nothing is admitted.
 var closedChannel = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// Interrupted returns a channel that is closed when permits for the capability become void: the breaker opens, Comeet denies
-// the capability, an operator pauses, or a trial is held for too long while others wait. Ask for it while holding the permit:
-// it is closed from the start if that is so already, and the next one is a fresh one when requests are admitted again.
+// Interrupted returns a channel that is closed when permits for the capability become void. That
+// happens when the breaker opens, Comeet denies the capability, an operator pauses, or a trial is
+// held for too long while others wait. Call it while you hold the permit. The channel is closed
+// from the start if the permits are void already. Once requests are admitted again, the next call
+// returns a new channel.
 func (g *Gate) Interrupted(c Capability) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -83,15 +88,15 @@ func (g *Gate) Interrupted(c Capability) <-chan struct{} {
 	return k.interrupted
 }
 
-// Denied reports whether Comeet denies the account this capability, as far as is known.
+// Denied reports whether Comeet denied the account this capability when it last answered about it.
 func (g *Gate) Denied(c Capability) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.capabilities[c].denied
 }
 
-// Pause admits nothing until Resume, for the reason given; whoever waits goes on waiting. Requests on their way are not
-// touched. Pausing again changes the reason.
+// Pause admits nothing until Resume. Callers that wait go on waiting, and requests in flight are
+// not touched. The reason is shown in State; a second Pause changes it.
 func (g *Gate) Pause(reason string) {
 	g.mu.Lock()
 	now := g.now()

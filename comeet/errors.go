@@ -15,34 +15,36 @@ import (
 	"time"
 )
 
-// Error is the one error type of this package. It never holds a token, key, secret, URL query, request or answer body, nor
-// Comeet's own message, so it may be logged.
+// Error is the one error type of this package. It may be logged, because it never holds a token,
+// key, secret, URL query, request body, answer body, or message of Comeet.
 type Error struct {
 	// Op is the call in words: "create candidate", "list positions".
 	Op string
 	// Kind says what to do next. It is never zero.
 	Kind Kind
-	// Status is the HTTP status of the answer; 0 means that there was none.
+	// Status is the HTTP status of the answer; 0 means that there was no answer.
 	Status int
-	// Code is Comeet's machine code (the body's `error`), such as "invalid_email"; "" if there was none, or one that is not
-	// made of 1 to 64 characters a-z, 0-9 and "_".
+	// Code is Comeet's machine code (the body's `error`), such as "invalid_email". It is "" if
+	// there was none, or if it was not 1 to 64 characters a-z, 0-9 and "_".
 	Code string
-	// RetryAfter is how long a 429 asks to wait, by its Retry-After header; 0 means that it does not say.
+	// RetryAfter is how long a 429 asks to wait, by its Retry-After header. 0 means that it does
+	// not say.
 	RetryAfter time.Duration
-	// CandidateUID is the candidate that an Existing error is about. If [IsRealID] says so, read it with [ByRealID].
+	// CandidateUID is the candidate that an Existing error is about. If [IsRealID] says so, read it
+	// with [ByRealID].
 	CandidateUID string
 	// Err is the cause, if there is more to say than Kind, Status and Code.
 	Err error
 }
 
-// Causes that a caller may want to tell apart; each is wrapped in an *Error of Kind Unavailable.
+// These causes tell more than a Kind. Each is wrapped in an *Error of Kind Unavailable.
 var (
-	// ErrForeignPage: a next_page that leaves the base URL's scheme, host and port, or is no URL. Nothing was sent, since
-	// the token would have gone there.
+	// ErrForeignPage says that a next_page is no URL, or leaves the base URL's scheme, host or
+	// port. Nothing was sent, because the token would have gone there.
 	ErrForeignPage = errors.New("next_page leaves the base URL; check WithBaseURL")
-	// ErrPageLoop: a next_page that this listing has read already.
+	// ErrPageLoop says that this listing has read a next_page already.
 	ErrPageLoop = errors.New("next_page was read before")
-	// ErrTooManyPages: a listing reached its bound and still has a next_page.
+	// ErrTooManyPages says that a listing reached its bound and still has a next_page.
 	ErrTooManyPages = errors.New("more pages than the bound of this listing")
 )
 
@@ -68,7 +70,8 @@ var kindHints = [lastKind + 1]string{
 	Canceled:    "the caller's context ended",
 }
 
-// Error tells the call, what it means and, if there was an answer, its status and machine code.
+// Error names the call, the Kind and what to do, and the status and machine code if there was an
+// answer.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("comeet: ")
@@ -99,7 +102,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// KindOf returns the Kind of the first *Error in err's tree; 0 for nil and for errors that are not from this package.
+// KindOf returns the Kind of the first *Error in err's tree; 0 for nil and for errors that are not
+// from this package.
 func KindOf(err error) Kind {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
@@ -107,8 +111,8 @@ func KindOf(err error) Kind {
 	return 0
 }
 
-// timeoutError is the cause of a call that took longer than its own limit. It names the setting, since "deadline exceeded"
-// alone never tells an operator which of several to change.
+// timeoutError is the cause of a call that took longer than its own limit. It names the setting,
+// because "deadline exceeded" does not tell an operator which setting to change.
 type timeoutError struct {
 	setting string
 	limit   time.Duration
@@ -130,8 +134,9 @@ type transportError struct {
 func (e *transportError) Error() string { return e.stage + " " + e.host + ": " + e.cause.Error() }
 func (e *transportError) Unwrap() error { return e.cause }
 
-// safeCause reduces an error of a transport to what may be shown. net/http quotes malformed answers in its errors, and a
-// foreign transport may quote anything, so only types whose text is known pass; of the rest only the type is told.
+// safeCause reduces an error of a transport to what may be shown. net/http quotes malformed answers
+// in its errors, and another transport may quote anything. So only errors with a known text pass;
+// of any other the result names only the type.
 func safeCause(host string, err error) error {
 	stage := "talking to"
 	if op, ok := errors.AsType[*net.OpError](err); ok {
@@ -169,7 +174,8 @@ func knownCause(host string, err error) error {
 
 var errCertificate = errors.New("the TLS certificate or handshake is not acceptable")
 
-// certificateRefused reports an error that ends a TLS handshake on our side, hence before any request byte.
+// certificateRefused reports whether err ended a TLS handshake on our side, so before any byte of
+// the request.
 func certificateRefused(err error) bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return true
@@ -187,7 +193,8 @@ func certificateRefused(err error) bool {
 	return ok
 }
 
-// neverSent reports an error that proves that no request byte left, for transports which fire no trace hooks.
+// neverSent reports whether err proves that no byte of the request left. It is for transports that
+// call no trace hooks.
 func neverSent(err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return true

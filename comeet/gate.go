@@ -7,30 +7,34 @@ import (
 	"time"
 )
 
-// GateConfig is how a [Gate] decides. The zero value is useful.
+// GateConfig holds the settings of a [Gate]. The zero value is useful.
 type GateConfig struct {
-	// Limit is the request budget. Zero Requests is no limit; [DefaultLimit] is what Comeet documents.
+	// Limit is the request budget. Zero Requests means no limit; [DefaultLimit] is what Comeet
+	// documents.
 	Limit Limit
-	// Reserved is the share of polls in Limit.Requests; see [Limit]. Defaults to a tenth, but at least 1. Both classes keep
-	// at least 1, unless Limit.Requests is 1.
+	// Reserved is the share of polls in Limit.Requests; see [Limit]. Defaults to a tenth, but at
+	// least 1. Both classes keep at least 1, unless Limit.Requests is 1.
 	Reserved int
-	// RequestTimeout is how long a request takes at most; give the client's. A trial that has not ended by then is taken for
-	// lost, and so is the slot of any request after ten times as long. Defaults to [DefaultTimeout].
+	// RequestTimeout is how long a request takes at most; set it to the client's timeout. A trial
+	// that has not ended by then counts as lost. Any request counts as lost after ten times as
+	// long. Defaults to [DefaultTimeout].
 	RequestTimeout time.Duration
-	// HoldBack is how long something between here and Comeet, such as a forward proxy, may hold back a request that got no usable
-	// answer. Such a request counts as sent when that time is over. Defaults to none.
+	// HoldBack is how long something between the client and Comeet, such as a forward proxy, may hold
+	// back a request that got no usable answer. Such a request counts as sent when that time is over.
+	// Defaults to none.
 	HoldBack time.Duration
-	// ProbeTimeout bounds one probe, and for how long the one trial after it may be held unused while others wait. Defaults
-	// to [ProbeTimeout].
+	// ProbeTimeout bounds one probe. It also bounds how long a caller may hold the trial after it
+	// unused while others wait. Defaults to [ProbeTimeout].
 	ProbeTimeout time.Duration
-	// ProbeMin and ProbeMax are the least and the longest time between two probes; between them it is 5 % of the outage so
-	// far. Default to 500 ms and 30 s.
+	// ProbeMin and ProbeMax are the shortest and the longest time between two probes. Between these
+	// bounds it is 5 % of the outage so far. Default to 500 ms and 30 s.
 	ProbeMin, ProbeMax time.Duration
-	// DeniedMin and DeniedMax are how long a denied capability rests before one request tries it again: first DeniedMin,
-	// then twice as long each time. Default to 1 min and 15 min.
+	// DeniedMin and DeniedMax bound the wait before one request tries a denied capability again.
+	// The wait begins with DeniedMin and doubles each time. Default to 1 min and 15 min.
 	DeniedMin, DeniedMax time.Duration
-	// OnChange is told the state after each change of the breaker, a capability, an operator's pause or a 429's hold: in
-	// order, one at a time, with no lock held, by whichever caller brought the change about. It must not block for long.
+	// OnChange receives the state after each change of the breaker, a capability, an operator's
+	// pause or a 429's hold. The caller that caused the change calls it: in order, one call at a
+	// time, with no lock held. It must not block for long.
 	OnChange func(GateState)
 }
 
@@ -58,12 +62,13 @@ func (c GateConfig) withDefaults() GateConfig {
 	return c
 }
 
-// Gate decides when a request to Comeet may go out: within the account's budget ([Limit]), while its breaker is closed, for
-// capabilities that Comeet does not deny, and unless an operator has paused the account. There is one per account. It is safe
-// for concurrent use, has no goroutine of its own, and runs a timer only while somebody waits.
+// Gate decides when a request to Comeet may go out: within the account's budget ([Limit]), while
+// its breaker is closed, for capabilities that Comeet does not deny, and unless an operator has
+// paused the account. There is one gate per account. It is safe for concurrent use, starts no
+// goroutine, and runs a timer only while a caller waits.
 type Gate struct {
 	cfg   GateConfig
-	begin time.Time // all times within the gate are durations since then, by the monotonic clock
+	begin time.Time // the gate's times are durations since this one, by the monotonic clock
 
 	mu           sync.Mutex // guards all below, and the permits
 	budget       budget
@@ -75,7 +80,7 @@ type Gate struct {
 		reason string
 	}
 	held   int       // permits given and neither begun nor released
-	flying []*Permit // permits begun and not ended, first the one that began first
+	flying []*Permit // permits begun and not ended, in the order in which they began
 
 	queues  [lastPriority + 1][lastCapability + 1]queue
 	waiting int
@@ -83,9 +88,9 @@ type Gate struct {
 	timer   *time.Timer
 	wakeAt  time.Duration // when timer fires; zero if it is not set
 
-	changed bool        // a change that OnChange has to be told
+	changed bool        // OnChange has to be called
 	news    []GateState // for OnChange, in order
-	telling bool        // somebody is at it
+	telling bool        // a caller is calling OnChange
 }
 
 // NewGate returns an open gate.
@@ -100,8 +105,9 @@ func NewGate(cfg GateConfig) *Gate {
 
 func (g *Gate) now() time.Duration { return time.Since(g.begin) }
 
-// Acquire waits until a request of this priority and capability may go out and returns the permit for it, which has to be used
-// or released. Its only error is an *Error of kind Canceled, when ctx ends first.
+// Acquire waits until a request of this priority and capability may go out, and returns the permit
+// for it. The caller must use or release the permit. Its only error is an *Error of kind Canceled,
+// when ctx ends first.
 func (g *Gate) Acquire(ctx context.Context, p Priority, c Capability) (*Permit, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, notAdmitted(err)
@@ -139,12 +145,13 @@ func notAdmitted(err error) error {
 	return &Error{Op: "wait for the gate", Kind: Canceled, Err: err}
 }
 
-// TryAcquire is Acquire for those who don't wait. It is false if a request may not go out now, or others go first.
+// TryAcquire is Acquire without waiting. It returns false if a request may not go out now, or if
+// others go first.
 func (g *Gate) TryAcquire(p Priority, c Capability) (*Permit, bool) {
 	g.mu.Lock()
 	now := g.now()
 	g.tidy(now)
-	g.dispatch(now) // whoever waits goes first; who still waits after it can't go now
+	g.dispatch(now) // waiting callers go first; those that still wait afterwards can't go now
 	ok := g.admits(p, c, now)
 	var permit *Permit
 	if ok {
@@ -164,7 +171,8 @@ func (g *Gate) admits(p Priority, c Capability, now time.Duration) bool {
 		g.budget.mayTake(p, now)
 }
 
-// othersWait reports whether somebody waits for whom a sweep steps back; who is kept waiting by a denial is not among them.
+// othersWait reports whether a sweep has to give way to a waiting caller. Callers that wait for a
+// denied capability do not count.
 func (g *Gate) othersWait() bool {
 	if g.waiting == 0 {
 		return false
@@ -179,7 +187,7 @@ func (g *Gate) othersWait() bool {
 	return false
 }
 
-// give makes a permit. The caller has asked admits.
+// give makes a permit. The caller has called admits.
 func (g *Gate) give(p Priority, c Capability, now time.Duration) *Permit {
 	b := &g.breaker
 	permit := &Permit{gate: g, priority: p, capability: c, stage: held, since: now, epoch: b.epoch, denials: g.capabilities[c].denials}
@@ -223,7 +231,7 @@ func (g *Gate) forgetTrial(p *Permit) {
 	}
 }
 
-// refusal says why a permit may not be used now; nil if it may.
+// refusal returns why a permit may not be used now; nil if it may.
 func (g *Gate) refusal(p *Permit, now time.Duration) error {
 	switch {
 	case p.stage != held:
@@ -242,7 +250,7 @@ func (g *Gate) refusal(p *Permit, now time.Duration) error {
 	return nil
 }
 
-// finish books what came of a request.
+// finish records how a request ended.
 func (g *Gate) finish(p *Permit, r report, now time.Duration) {
 	p.stage = ended
 	i := slices.Index(g.flying, p)
@@ -268,7 +276,7 @@ func (g *Gate) finish(p *Permit, r report, now time.Duration) {
 	g.reportToCapability(p, r, now)
 }
 
-// tidy lets time have its effect on everything but the queues.
+// tidy brings everything but the queues up to the present time.
 func (g *Gate) tidy(now time.Duration) {
 	g.budget.expire(now)
 	for len(g.flying) > 0 && now-g.flying[0].since >= 10*g.cfg.RequestTimeout {
@@ -298,7 +306,8 @@ func (g *Gate) waitsFor(c Capability) bool {
 	return false
 }
 
-// tidyTrial takes the trial away from a permit that makes no use of it while others wait, or that will not be heard of again.
+// tidyTrial takes the trial away from a permit that holds it unused while others wait, and from one
+// whose request is lost.
 func (g *Gate) tidyTrial(p *Permit, wanted bool, now time.Duration) {
 	switch {
 	case p == nil || now < g.trialEnds(p):
@@ -322,7 +331,8 @@ func (g *Gate) trialEnds(p *Permit) time.Duration {
 	return p.since + g.cfg.ProbeTimeout
 }
 
-// unlock gives permits to those who wait and may go now, unlocks, and tells the news.
+// unlock gives permits to the waiting callers that may go now, unlocks, and calls OnChange if
+// something changed.
 func (g *Gate) unlock(now time.Duration) {
 	g.dispatch(now)
 	if g.changed {
@@ -347,7 +357,7 @@ func (g *Gate) unlock(now time.Duration) {
 	g.mu.Unlock()
 }
 
-// dispatch gives permits to those who wait and may go now, and sets the timer for the rest.
+// dispatch gives permits to the waiting callers that may go now, and sets the timer for the rest.
 func (g *Gate) dispatch(now time.Duration) {
 	if g.waiting == 0 && g.wakeAt == 0 {
 		return
@@ -365,7 +375,8 @@ func (g *Gate) dispatch(now time.Duration) {
 	g.setTimer(now)
 }
 
-// setTimer wakes the gate when more may be admitted than now. Waking too early does no harm, never waking would.
+// setTimer wakes the gate when it may admit more than now. Waking too early does no harm; not
+// waking would.
 func (g *Gate) setTimer(now time.Duration) {
 	at := never
 	if g.waiting > 0 {

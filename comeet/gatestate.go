@@ -2,11 +2,13 @@ package comeet
 
 import "time"
 
-// GateState is what a [Gate] knows at one moment, for status pages and metrics. It holds no person's data.
+// GateState is what a [Gate] knows at one moment, for status pages and metrics. It holds no
+// personal data.
 type GateState struct {
 	Breaker BreakerState
-	// Outage is for how long the breaker has not been closed, and NextProbe when Comeet is asked next; both are zero while it
-	// is closed. NextProbe may have passed: then the probe is on its way, or waits for the budget.
+	// Outage is how long the breaker has not been closed, NextProbe the time of the next probe.
+	// Both are zero while it is closed. If NextProbe has passed, the probe is in flight or waits
+	// for the budget.
 	Outage    time.Duration
 	NextProbe time.Time
 
@@ -15,7 +17,7 @@ type GateState struct {
 	// Capabilities has an entry for each Capability: CanSubmit, CanPoll, CanPositions.
 	Capabilities []CapabilityState
 
-	// Paused tells that an operator has paused the account, PauseReason why.
+	// Paused says that an operator has paused the account, PauseReason why.
 	Paused      bool
 	PauseReason string
 
@@ -25,20 +27,20 @@ type GateState struct {
 
 // BudgetUse is how much of a budget is used. Without a limit all counts are zero.
 type BudgetUse struct {
-	// Submissions, Polls and Other are how many slots are taken, including those of permits that are held. Other is sweeps,
-	// probes and what an owner before had booked.
+	// Submissions, Polls and Other are how many slots are taken, including those of unused permits.
+	// Other is sweeps, probes and what an earlier owner had booked.
 	Submissions, Polls, Other int
-	// Free is the rest of the limit, and below zero if more was imported than there is.
+	// Free is the rest of the limit. It is below zero if Import brought more than the limit.
 	Free int
-	// Hold is for how long nothing is admitted after a 429.
+	// Hold is for how long the gate admits nothing after a 429.
 	Hold time.Duration
 }
 
-// CapabilityState is whether an account has a right.
+// CapabilityState says whether an account has a right.
 type CapabilityState struct {
 	Capability Capability
-	// Denied, and if so with which HTTP Status and machine Code by the last answer, and NextTrial: from when on one request
-	// may try it again.
+	// Denied says that Comeet denied it, by its last answer with this HTTP Status and machine Code.
+	// From NextTrial on one request may try it again.
 	Denied    bool
 	Status    int
 	Code      string

@@ -6,14 +6,16 @@ import (
 	"errors"
 )
 
-// NewCandidate is a candidate to create. Fields that are zero are not sent. Comeet requires PositionUID, FirstName and
-// LastName and checks the rest; the client checks nothing, since Comeet's limits are not published.
+// NewCandidate is a candidate to create. Zero fields are not sent. Comeet requires PositionUID,
+// FirstName and LastName, and checks the rest. The client checks nothing, because Comeet does not
+// publish its limits.
 //
 // Comeet API: https://developers.comeet.com/reference/create-a-candidate-new
 type NewCandidate struct {
 	PositionUID string `json:"position_uid,omitempty"`
-	// PartnerCandidateID is the only handle against a second candidate: Comeet answers Existing while the first one is in
-	// progress on the same position. It is optional to Comeet and never shown again.
+	// PartnerCandidateID is the only guard against a second candidate. Comeet answers Existing
+	// while the first one is in progress on the same position. It is optional, and Comeet never
+	// returns it.
 	PartnerCandidateID string `json:"partner_candidate_id,omitempty"`
 	FirstName          string `json:"first_name,omitempty"`
 	MiddleName         string `json:"middle_name,omitempty"`
@@ -25,17 +27,21 @@ type NewCandidate struct {
 	LinkedInURL        string `json:"linkedin_url,omitempty"`
 	// SalaryExpectations is restricted to some accounts.
 	SalaryExpectations string `json:"salary_expectations,omitempty"`
-	// ProspectStatus is one of Sourced, Contacted, Responded, Interested, Not interested, Do not contact.
+	// ProspectStatus is one of Sourced, Contacted, Responded, Interested, Not interested, Do not
+	// contact.
 	ProspectStatus string `json:"prospect_status,omitempty"`
-	// Resume is a .pdf, .doc or .docx; Picture an image; Files up to 6 MB each, of types that the account allows.
+	// Resume is a .pdf, .doc or .docx; Picture an image; Files up to 6 MB each, of types that the
+	// account allows.
 	Resume  *File  `json:"resume,omitempty"`
 	Picture *File  `json:"picture,omitempty"`
 	Files   []File `json:"files,omitempty"`
 	Links   []Link `json:"links,omitempty"`
-	// SourceContact needs an e-mail address if it is sent; which other fields depends on the account.
+	// SourceContact needs an e-mail address if it is sent; which other fields depends on the
+	// account.
 	SourceContact *NewSourceContact `json:"source_contact,omitempty"`
 	Address       *Address          `json:"address,omitempty"`
-	// CustomFields go out as encoding/json writes them: a json.Number or json.RawMessage keeps a number's every digit.
+	// CustomFields are sent as encoding/json writes them. A json.Number or json.RawMessage keeps
+	// every digit of a number.
 	CustomFields map[string]any `json:"custom_fields,omitempty"`
 	// Note is plain text.
 	Note string `json:"note,omitempty"`
@@ -68,7 +74,8 @@ type Address struct {
 	Street  string `json:"street,omitempty"`
 }
 
-// String tells the position alone: the rest is a person's data, and ends in logs by way of %v.
+// String returns the position alone, because the rest is a person's data, and %v would write it to
+// logs.
 func (n NewCandidate) String() string { return "new candidate for position " + n.PositionUID }
 
 // GoString is String.
@@ -76,8 +83,9 @@ func (n NewCandidate) GoString() string { return n.String() }
 
 var errNotJSON = errors.New("the candidate cannot be written as JSON (nil, or a custom field); nothing was sent")
 
-// body is the request's body. The files, which are nearly all of it, are encoded straight into a buffer of their size:
-// encoding/json would hold each twice, and keep its buffer of megabytes for the next small one.
+// body returns the request's body. It encodes the files, which are nearly all of it, straight into
+// a buffer of their size. encoding/json would hold each file twice, and keep its buffer of
+// megabytes for the next small candidate.
 func (n *NewCandidate) body() ([]byte, error) {
 	if n == nil {
 		return nil, errNotJSON

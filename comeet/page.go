@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// resolvePage turns a next_page, absolute or relative, into an absolute URL. What does not parse comes back as it is: it
-// fails when it is asked for, not with the page that carried it.
+// resolvePage turns a next_page, absolute or relative, into an absolute URL. It returns a text that
+// does not parse as it is. Then the request for the next page fails, not the page that carried it.
 func (c *Client) resolvePage(ref string, of *url.URL) string {
 	if ref == "" {
 		return ""
@@ -17,13 +17,14 @@ func (c *Client) resolvePage(ref string, of *url.URL) string {
 		return ref
 	}
 	if !u.IsAbs() && u.Host == "" && strings.HasPrefix(u.Path, "/") && !strings.HasPrefix(u.EscapedPath(), c.base.EscapedPath()+"/") {
-		// An API behind a prefix does not know of it.
+		// An API behind a prefix does not know the prefix.
 		u.Path, u.RawPath = c.base.Path+u.Path, c.base.EscapedPath()+u.EscapedPath()
 	}
 	return of.ResolveReference(u).String()
 }
 
-// pageURL parses a page to ask for. Payloads hold URLs of other hosts, and the token goes wherever this URL points.
+// pageURL parses the URL of a page. It refuses other hosts, because a body may name any, and the
+// token goes where this URL points.
 func (c *Client) pageURL(page string) (*url.URL, *Error) {
 	u, err := url.Parse(page)
 	if err != nil || u.User != nil || u.Opaque != "" || u.Scheme != c.base.Scheme || authority(u) != authority(c.base) {
@@ -33,7 +34,7 @@ func (c *Client) pageURL(page string) (*url.URL, *Error) {
 	return u, nil
 }
 
-// authority is host and port in one spelling.
+// authority returns host and port in one spelling.
 func authority(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -42,11 +43,11 @@ func authority(u *url.URL) string {
 	return strings.ToLower(u.Hostname()) + ":" + port
 }
 
-// endpoint is the URL of an API path, which must be escaped, with a ready query.
+// endpoint returns the URL of an API path with a query. Both must be escaped.
 func (c *Client) endpoint(path, query string) *url.URL {
 	u := *c.base
 	u.RawPath = c.base.EscapedPath() + path
-	// The path parts are constants and url.PathEscape's, so this cannot fail.
+	// This cannot fail: the parts of the path are constants and results of url.PathEscape.
 	u.Path, _ = url.PathUnescape(u.RawPath)
 	u.RawQuery = query
 	return &u
@@ -62,8 +63,9 @@ const DefaultMaxPages = 1000
 //	}
 //	if err := p.Err(); err != nil { ... }
 //
-// It ends with an error, never silently, on a page that was read before and after its bound of pages. It is not safe for
-// concurrent use. Make it with [ReadPages], [Client.PositionPages] or [Client.CandidatePages].
+// It ends with an error, never silently, when a page leads to one that was read before, and when
+// its bound of pages is reached. It is not safe for concurrent use. Make it with [ReadPages],
+// [Client.PositionPages] or [Client.CandidatePages].
 type Pages[T any] struct {
 	list     func(ctx context.Context, page string) ([]T, *Response, error)
 	max      int
@@ -76,8 +78,8 @@ type Pages[T any] struct {
 	complete bool
 }
 
-// ReadPages reads the listing of which list returns one page; page "" is the first. After max pages it ends with
-// [ErrTooManyPages]; max 0 is [DefaultMaxPages].
+// ReadPages reads a listing with list, which returns one page; page "" is the first. After max
+// pages it ends with [ErrTooManyPages]. A max of 0 means [DefaultMaxPages].
 func ReadPages[T any](max int, list func(ctx context.Context, page string) ([]T, *Response, error)) *Pages[T] {
 	if max <= 0 {
 		max = DefaultMaxPages
@@ -85,7 +87,8 @@ func ReadPages[T any](max int, list func(ctx context.Context, page string) ([]T,
 	return &Pages[T]{list: list, max: max, seen: make(map[string]struct{})}
 }
 
-// Next reads the next page and reports whether there was one. A page may be empty and still not the last.
+// Next reads the next page and reports whether there was one. A page may be empty and still not the
+// last.
 func (p *Pages[T]) Next(ctx context.Context) bool {
 	p.items = nil
 	if p.err != nil || p.complete {
@@ -108,7 +111,7 @@ func (p *Pages[T]) Next(ctx context.Context) bool {
 		return true
 	}
 	if _, again := p.seen[p.next]; again {
-		// This page still counts; the error shows at the next call.
+		// This page still counts; the next call reports the error.
 		p.err = &Error{Op: "list pages", Kind: Unavailable, Err: ErrPageLoop}
 		return true
 	}
@@ -122,14 +125,16 @@ func (p *Pages[T]) Items() []T { return p.items }
 // Response returns the exchange of the latest page; nil before the first.
 func (p *Pages[T]) Response() *Response { return p.response }
 
-// Err returns why the listing ended early: the list's own error, or an *Error of Kind Unavailable around [ErrPageLoop] or
-// [ErrTooManyPages]. Nil at the end of a complete listing.
+// Err returns why the listing ended early: the list's own error, or an *Error of Kind Unavailable
+// around [ErrPageLoop] or [ErrTooManyPages]. Nil at the end of a complete listing.
 func (p *Pages[T]) Err() error { return p.err }
 
-// Complete reports whether the last page was read. Until then a row that was not seen proves nothing.
+// Complete reports whether the last page was read. Until then a row that was not seen proves
+// nothing.
 func (p *Pages[T]) Complete() bool { return p.complete }
 
-// firstOnly gives opts' permit to the first page only; a permit is good for one request.
+// firstOnly drops the permit of opts after the first page, because a permit is good for one
+// request.
 func firstOnly(page string, opts []CallOption) []CallOption {
 	if page == "" {
 		return opts

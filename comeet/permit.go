@@ -5,20 +5,23 @@ import (
 	"time"
 )
 
-// Priority is who goes first when requests wait for the gate: first the probe, then Settle before Submit, Poll beside them
-// by the rule of [Limit], and Sweep when nobody else wants to go. Within a priority the first come is the first served.
+// Priority decides which request goes first when several wait for the gate. The probe goes first,
+// then Settle before Submit, Poll beside them by the rule of [Limit], and Sweep when no other
+// request waits. Within a priority the oldest goes first.
 type Priority uint8
 
 const (
-	// Settle finishes what is in hand: the look-up of a submission in doubt, or its repetition.
+	// Settle finishes a submission in doubt: it looks the candidate up, or sends it again.
 	Settle Priority = iota + 1
-	// Submit sends something new.
+	// Submit sends a new candidate.
 	Submit
 	// Poll reads what changed.
 	Poll
-	// Sweep reads in the spare budget: it goes only while nobody waits and more than a fifth of the budget is free.
+	// Sweep reads with the spare budget. It goes only while no other request waits and more than a
+	// fifth of the budget is free.
 	Sweep
-	// Probe asks whether Comeet is back. It goes first, is not lent from anybody's share, and ignores denied capabilities.
+	// Probe asks whether Comeet is back. It goes first, takes any free slot, and ignores denied
+	// capabilities.
 	Probe
 
 	lastPriority = Probe
@@ -34,7 +37,7 @@ func (p Priority) String() string {
 	return [...]string{"none", "settle", "submit", "poll", "sweep", "probe"}[p]
 }
 
-// Capability is something that an account may be denied without being denied the rest.
+// Capability is a right that Comeet may deny an account while it grants the others.
 type Capability uint8
 
 const (
@@ -58,8 +61,8 @@ func (c Capability) String() string {
 	return [...]string{"none", "submit", "poll", "positions"}[c]
 }
 
-// Permit is the right to send one request. It holds a slot of the budget until it is used or released, so whoever gets one
-// must do either. A nil *Permit may be released and is never valid.
+// Permit is the right to send one request. It holds a slot of the budget until it is used or
+// released, so its holder must do one of the two. A nil *Permit may be released and is never valid.
 type Permit struct {
 	gate       *Gate
 	priority   Priority
@@ -70,10 +73,10 @@ type Permit struct {
 	since   time.Duration   // when it entered its stage
 	epoch   uint64          // the breaker's when it was given; an older one is void
 	denials uint64          // the capability's when it was given; an older one is void
-	void    bool            // it was a trial and somebody else got the trial
+	void    bool            // it was a trial, and another permit got the trial
 	trial   bool            // the one request that a half-open breaker lets through
 	probe   bool            // the request that asks whether an open breaker may half open
-	done    func(err error) // tells gobreaker; nil before begin, and once told
+	done    func(err error) // reports to gobreaker; nil before begin and after the report
 }
 
 type stage uint8
@@ -94,8 +97,8 @@ var (
 	errBookingSpent = errors.New("the booking of requests is spent or has run out; nothing was sent")
 )
 
-// Release gives back an unused permit; its slot is free at once. It does nothing to a permit that was used or released
-// before, and nothing to nil.
+// Release returns an unused permit; its slot is free at once. It does nothing if the permit is nil,
+// or was used or released before.
 func (p *Permit) Release() {
 	if p == nil {
 		return
@@ -109,8 +112,9 @@ func (p *Permit) Release() {
 	g.unlock(now)
 }
 
-// Valid reports whether a request could be sent with the permit right now: it is unused, and the breaker has not opened, the
-// capability has not been denied and no operator has paused since.
+// Valid reports whether a request could be sent with the permit now. It can if the permit is unused
+// and, since it was given, the breaker has not opened, Comeet has not denied the capability and no
+// operator has paused.
 func (p *Permit) Valid() bool {
 	if p == nil {
 		return false
@@ -121,8 +125,8 @@ func (p *Permit) Valid() bool {
 	return g.refusal(p, g.now()) == nil
 }
 
-// begin is called immediately before the request is sent. Its error is an *Error of kind Unavailable: nothing may be sent,
-// and the permit is released.
+// begin is called immediately before the request is sent. Its error is an *Error of kind
+// Unavailable. Then nothing may be sent, and the permit is released.
 func (p *Permit) begin() error {
 	g := p.gate
 	g.mu.Lock()
@@ -153,19 +157,20 @@ func (p *Permit) begin() error {
 	return nil
 }
 
-// report is what the client tells about a request that it began.
+// report is how a request ended.
 type report struct {
 	kind Kind // zero is success
 	sent bool // bytes may have left; false frees the slot at once
 	op   Capability
-	// status and code are kept for operators when a capability is denied.
+	// status and code are shown to operators when a capability is denied.
 	status     int
 	code       string
 	retryAfter time.Duration
 	answered   time.Time // zero is now
 }
 
-// end is called once after begin, when the answer has been read or the request has failed. More calls do nothing.
+// end is called once after begin, when the answer has been read or the request has failed. More
+// calls do nothing.
 func (p *Permit) end(r report) {
 	g := p.gate
 	g.mu.Lock()

@@ -9,8 +9,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Position is a job at a customer. It decodes from every shape that Comeet's documentation or clients show, and as tolerantly
-// as a [Candidate].
+// Position is a job at a customer. It decodes from every shape that Comeet's documentation or
+// clients show, and as tolerantly as a [Candidate].
 //
 // Comeet API: https://developers.comeet.com/reference/position-model
 type Position struct {
@@ -20,7 +20,8 @@ type Position struct {
 	Name string `json:"name,omitempty"`
 	// InternalName needs a permission of its own; "" says nothing.
 	InternalName string `json:"internal_name,omitempty"`
-	// Status is "open", "on hold" or "closed"; an open set, to be compared without regard to case.
+	// Status is "open", "on hold" or "closed". The set is open, and to be compared without regard
+	// to case.
 	Status       string `json:"status,omitempty"`
 	IsPublished  bool   `json:"is_published"`
 	IsTalentPool bool   `json:"is_talent_pool"`
@@ -34,8 +35,8 @@ type Position struct {
 	EmploymentType string    `json:"employment_type,omitempty"`
 	// TimeUpdated is zero if absent or unreadable.
 	TimeUpdated time.Time `json:"time_updated,omitzero"`
-	// HostedPage is the position's public page, which newer answers call url_recruit_hosted_page and older ones
-	// url_comeet_hosted_page.
+	// HostedPage is the position's public page. Newer answers call it url_recruit_hosted_page,
+	// older ones url_comeet_hosted_page.
 	HostedPage string `json:"url_recruit_hosted_page,omitempty"`
 }
 
@@ -62,7 +63,7 @@ func decodePosition(dec *jsontext.Decoder, p *Position) error {
 	if p.Location != nil && *p.Location == (Location{}) {
 		p.Location = nil
 	}
-	// Some tenants have the country beside the location.
+	// Some accounts have the country beside the location.
 	if w.Country != "" {
 		if p.Location == nil {
 			p.Location = new(Location)
@@ -121,16 +122,19 @@ func (p Position) uid() string { return p.UID }
 type PositionQuery struct {
 	// Status is "open", "on hold" or "closed"; "" means every one.
 	Status string
-	// Limit is the page size asked for; 0 leaves it to Comeet. 500 is known to be accepted, perhaps cut down.
+	// Limit is the page size to ask for; 0 leaves it to Comeet. Comeet is known to accept 500, but
+	// may return fewer.
 	Limit int
-	// Page is the NextPage of an earlier Response, and makes the other fields count for nothing; "" is the first page.
+	// Page is the NextPage of an earlier Response; "" is the first page. With a Page all other
+	// fields are ignored.
 	Page string
 }
 
-// ListPositions returns one page of the positions that the customer shares with this integration. Rows that are null or
-// have no uid are left out. A position can be missing without being closed.
+// ListPositions returns one page of the positions that the customer shares with this integration.
+// It leaves out rows that are null or have no uid. A position can be missing without being closed.
 //
-// Errors: Unavailable, Denied, Throttled, Invalid, Canceled; Unavailable around [ErrForeignPage] for a Page elsewhere.
+// Errors: Unavailable, Denied, Throttled, Invalid, Canceled; Unavailable around [ErrForeignPage]
+// for a Page elsewhere.
 //
 // Comeet API: GET /positions, https://developers.comeet.com/reference/list-all-positions
 func (c *Client) ListPositions(ctx context.Context, q PositionQuery, opts ...CallOption) ([]Position, *Response, error) {
@@ -141,7 +145,8 @@ func (c *Client) ListPositions(ctx context.Context, q PositionQuery, opts ...Cal
 	return list[Position](ctx, c, rq, "positions", opts)
 }
 
-// PositionPages reads all pages of a listing; max as in [ReadPages]. A permit among opts is for the first page only.
+// PositionPages reads all pages of a listing; max as in [ReadPages]. A permit among opts is for the
+// first page only.
 //
 // Comeet API: GET /positions, https://developers.comeet.com/reference/list-all-positions
 func (c *Client) PositionPages(q PositionQuery, max int, opts ...CallOption) *Pages[Position] {
@@ -154,8 +159,8 @@ func (c *Client) PositionPages(q PositionQuery, max int, opts ...CallOption) *Pa
 
 // RetrievePosition returns one position.
 //
-// Errors: NotFound or NoPosition (Comeet's code for it is not documented), Unavailable, Denied, Throttled, Canceled; Invalid
-// with Status 0 for a uid that is no path segment.
+// Errors: NotFound or NoPosition (Comeet's code for it is not documented), Unavailable, Denied,
+// Throttled, Canceled; Invalid with Status 0 for a uid that is no path segment.
 //
 // Comeet API: GET /positions/{uid}, https://developers.comeet.com/reference/retrieve-a-position
 func (c *Client) RetrievePosition(ctx context.Context, uid string, opts ...CallOption) (*Position, *Response, error) {

@@ -9,16 +9,16 @@ import (
 type waiter struct {
 	priority   Priority
 	capability Capability
-	seq        uint64 // who came first
+	seq        uint64 // the order of arrival
 	given      chan struct{}
 	permit     *Permit
 }
 
-// queue holds the waiters of one priority and one capability, first come first. There is one per capability so that a denied
-// one does not keep the others of its priority waiting.
+// queue holds the waiters of one priority and one capability, the oldest first. Each capability has
+// a queue of its own, so that a denied one does not keep the others of its priority waiting.
 type queue []*waiter
 
-// first is the waiter that came first; nil if there is none.
+// first returns the oldest waiter; nil if there is none.
 func (q queue) first() *waiter {
 	if len(q) == 0 {
 		return nil
@@ -42,7 +42,7 @@ func (g *Gate) leave(w *waiter) {
 	g.waiting--
 }
 
-// head is the one of a priority who waits longest; nil if nobody does.
+// head returns the oldest waiter of a priority among some capabilities; nil if there is none.
 func (g *Gate) head(p Priority, among func(Capability) bool) *waiter {
 	var first *waiter
 	for c := range g.queues[p] {
@@ -59,14 +59,17 @@ var (
 	submittingBefore = []Priority{Settle, Submit}
 )
 
-// next is who goes next among those who wait; nil if nobody may go now.
+// next returns the waiter that goes next; nil if none may go now.
 func (g *Gate) next(now time.Duration) *waiter {
 	if g.breaker.phase == BreakerHalfOpen {
 		if g.breaker.undecided {
-			// Who had the trial may need what another one waits to read, or has many like it that Comeet refuses, and would take it again.
+			// The last trial told nothing. Its caller may need what another one waits to read, or
+			// may have many requests that Comeet refuses. It must not get the trial again and
+			// again.
 			return g.oldest(now)
 		}
-		// The probe was a read. Whether writing works too is what the trial has to tell, if anybody wants to write.
+		// The probe was a read. If a caller wants to write, the trial has to tell whether writing
+		// works too.
 		for _, p := range submittingBefore {
 			if w := g.queues[p][CanSubmit].first(); w != nil && g.admits(p, CanSubmit, now) {
 				return w
@@ -85,7 +88,7 @@ func (g *Gate) next(now time.Duration) *waiter {
 	return nil
 }
 
-// oldest is who waits longest of all who may go now.
+// oldest returns the oldest of all waiters that may go now.
 func (g *Gate) oldest(now time.Duration) *waiter {
 	var oldest *waiter
 	for _, p := range pollsAfter {

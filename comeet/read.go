@@ -12,7 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// listing is the call of one page of a listing.
+// listing makes the call that reads one page of a listing.
 func (c *Client) listing(op string, operates Capability, path, query, page string) *call {
 	rq := &call{op: op, method: http.MethodGet, operates: operates, maxBytes: maxListBytes}
 	if page == "" {
@@ -23,7 +23,7 @@ func (c *Client) listing(op string, operates Capability, path, query, page strin
 	return rq
 }
 
-// list makes the call of one page of a listing whose rows are in member.
+// list sends rq and reads one page of a listing. The page has its rows in member.
 func list[T object](ctx context.Context, c *Client, rq *call, member string, opts []CallOption) ([]T, *Response, error) {
 	p := page[T]{member: member}
 	rq.decode = func(body []byte, resp *Response) bool {
@@ -40,12 +40,13 @@ func list[T object](ctx context.Context, c *Client, rq *call, member string, opt
 	return p.rows, resp, nil
 }
 
-// object is what the API answers with, one or a list of them.
+// object is what the API returns, alone or in a list.
 type object interface{ uid() string }
 
 // page is one page of a listing. Its body is an object with the list as a member.
 type page[T object] struct {
-	// member is the list's name. "" means that the name is not known: the list is the only one in the object, or the body.
+	// member is the list's name. "" means that the name is not known. Then the list is the only one
+	// in the object, or it is the body.
 	member string
 
 	rows  []T // those with a uid
@@ -53,7 +54,7 @@ type page[T object] struct {
 	next  nextPage
 }
 
-// decode reports whether body holds one list, and is clear about whether another page follows.
+// decode reports whether body has one list and tells whether another page follows.
 func (p *page[T]) decode(body []byte) bool {
 	return jsonv2.Unmarshal(body, p, tolerant) == nil && p.lists == 1 && !p.next.other
 }
@@ -99,7 +100,8 @@ func (p *page[T]) list(dec *jsontext.Decoder) error {
 	return err
 }
 
-// nextPage is what ends or continues a list. Other says that it is neither, so the list can't be called complete.
+// nextPage is what ends or continues a list. other says that it is neither, so the list may be
+// incomplete.
 type nextPage struct {
 	ref   string
 	other bool
@@ -115,7 +117,7 @@ func decodeNextPage(dec *jsontext.Decoder, n *nextPage) error {
 	return err
 }
 
-// retrieval is the call of one object.
+// retrieval makes the call that reads one object.
 func (c *Client) retrieval(op string, operates Capability, path, uid string) *call {
 	rq := &call{op: op, method: http.MethodGet, operates: operates, maxBytes: maxObjectBytes}
 	// Servers resolve dots in paths: ".." would read something else.
@@ -127,7 +129,7 @@ func (c *Client) retrieval(op string, operates Capability, path, uid string) *ca
 	return rq
 }
 
-// one makes a call whose answer is one object; it must have a uid.
+// one sends rq and reads one object, which must have a uid.
 func one[T object](ctx context.Context, c *Client, rq *call, opts []CallOption) (*T, *Response, error) {
 	found := new(T)
 	rq.decode = func(body []byte, _ *Response) bool {
@@ -140,7 +142,8 @@ func one[T object](ctx context.Context, c *Client, rq *call, opts []CallOption) 
 	return found, resp, nil
 }
 
-// query builds a query string whose parameter names keep their literal colon, as the API writes them.
+// query builds a query string whose parameter names keep their literal colon, as the API writes
+// them.
 type query struct{ strings.Builder }
 
 // add appends a parameter unless its value, already escaped, is empty.
@@ -160,7 +163,7 @@ func (q *query) limit(n int) {
 	}
 }
 
-// between adds a time filter. Its bounds widen to whole seconds, so that none loses a row.
+// between adds a time filter. It widens the bounds to whole seconds, so that no row is lost.
 func (q *query) between(name string, after, before time.Time) {
 	if !after.IsZero() {
 		q.add(name+":after", after.UTC().Truncate(time.Second).Format(wireTime))

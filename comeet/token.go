@@ -10,33 +10,37 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Credentials returns the customer's API key and the partner's secret. It is called at every minting of a token, from one
-// goroutine at a time, so a function that reads mounted files follows their rotation. Its error is shown to the operator
-// inside an *Error of Kind Unavailable, so it must not hold a secret.
+// Credentials returns the customer's API key and the partner's secret. The client calls it for
+// every new token, from one goroutine at a time. So a function that reads mounted files follows
+// their rotation. Its error is shown to the operator inside an *Error of Kind Unavailable, so it
+// must not hold a secret.
 //
 // Comeet API: https://developers.comeet.com/reference/authorization
 type Credentials func() (apiKey, secret string, err error)
 
-// StaticCredentials returns Credentials that never change. An empty key or secret fails at the first call of the API.
+// StaticCredentials returns Credentials that never change. With an empty key or secret the first
+// call of the API fails.
 func StaticCredentials(apiKey, secret string) Credentials {
 	return func() (string, string, error) { return apiKey, secret, nil }
 }
 
 const (
-	// tokenLife stays under the 10 minutes that Comeet's documentation shows (whether more is accepted is unknown), also on a
-	// clock that is wrong by as much as is tolerated.
+	// tokenLife stays under the 10 minutes that Comeet's documentation shows, even with a clock
+	// that is wrong by the tolerance. It is unknown whether Comeet accepts more.
 	tokenLife = 10*time.Minute - 2*clockTolerance
-	// renewBefore keeps a request in flight, and a clock that runs fast, clear of the expiry.
+	// renewBefore keeps a token from expiring while its request is in flight, or by a clock that
+	// runs fast.
 	renewBefore = time.Minute
-	// clockTolerance is how wrong the local clock may be before Comeet's is used instead. Date counts whole seconds and the
-	// answer's way takes time, so smaller differences are noise.
+	// clockTolerance is how wrong the local clock may be before Comeet's clock is used instead.
+	// Smaller differences are noise, because Date counts whole seconds and the answer takes time to
+	// arrive.
 	clockTolerance = 5 * time.Second
 )
 
-// token is a signed token. It prints as a constant, so that nothing that holds one can leak it.
+// token is a signed token. It prints as a constant, so that nothing that holds a token can leak it.
 type token struct {
 	value   string
-	minted  int64         // local wall clock, Unix seconds: a suspended machine's monotonic clock stands still
+	minted  int64         // Unix seconds of the wall clock; the monotonic one stops during a suspend
 	renewAt int64         // the same
 	offset  time.Duration // correction that went into exp
 }
@@ -53,8 +57,8 @@ type tokens struct {
 	credentials Credentials
 	clock       *clock
 	current     atomic.Pointer[token]
-	// minting holds one element while a goroutine mints. A channel, not a mutex: the others wait only as long as their
-	// context lasts.
+	// minting holds one element while a goroutine mints. It is a channel, not a mutex, so that the
+	// others wait only until their context ends.
 	minting chan struct{}
 }
 
@@ -62,7 +66,7 @@ func newTokens(creds Credentials, c *clock) *tokens {
 	return &tokens{credentials: creds, clock: c, minting: make(chan struct{}, 1)}
 }
 
-// get returns a token that Comeet should accept, minting one if need be.
+// get returns a token that Comeet should accept, and mints one if necessary.
 func (t *tokens) get(ctx context.Context) (*token, error) {
 	if cur := t.current.Load(); cur.fresh(time.Now(), t.clock.correction()) {
 		return cur, nil
@@ -84,8 +88,8 @@ func (t *tokens) get(ctx context.Context) (*token, error) {
 	return next, nil
 }
 
-// refuse drops a token that Comeet did not accept, so that the next get mints. Of many requests refused with one token only
-// the first drops it; the others find its successor.
+// refuse drops a token that Comeet did not accept, so that the next get mints. If Comeet refused
+// several requests with one token, only the first drops it; the others find its successor.
 func (t *tokens) refuse(old *token) { t.current.CompareAndSwap(old, nil) }
 
 func (t *tokens) mint(now time.Time, offset time.Duration) (*token, error) {
@@ -98,7 +102,8 @@ func (t *tokens) mint(now time.Time, offset time.Duration) (*token, error) {
 	case secret == "":
 		return nil, errors.New("credentials: the secret is empty")
 	}
-	// A map, not jwt.RegisteredClaims: their exp turns into a float when any package of the program sets jwt.TimePrecision.
+	// This is a map, because the exp of jwt.RegisteredClaims turns into a float when any package of
+	// the program sets jwt.TimePrecision.
 	claims := jwt.MapClaims{"iss": key, "exp": now.Add(offset + tokenLife).Unix()}
 	value, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
 	if err != nil {
