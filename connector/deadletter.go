@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -16,12 +17,10 @@ const (
 	keptHeader = "Orig-"
 )
 
-func (s *submission) letterSubject() string { return lettersSubject + s.own.Account + "." + s.own.ID }
-
 // buryOriginal stores the delivered message as it came, bytes and headers. The stream takes one message per subject, so that a
 // repetition finds the first: the condition costs no header, for the same reason.
 func (s *submission) buryOriginal() (*events.DeadLetter, error) {
-	subject := s.letterSubject()
+	subject := ledger.LetterSubject(s.own)
 	stream := s.cfg.Names.DeadLetters
 	h := make(map[string][]string, len(s.msg.Header()))
 	for k, v := range s.msg.Header() {

@@ -75,8 +75,8 @@ type Letter struct {
 	// Replay is the mark that the event came with, if it was a replay itself.
 	Replay string `json:"replay,omitempty"`
 
-	// own is where the outcomes of this event alone are kept, the last token of the letter's subject.
-	own string
+	// eventOp is where the outcomes of this event alone are kept, as the letter's subject says.
+	eventOp ledger.Op
 }
 
 // LetterFilter picks letters. Zero fields pick all.
@@ -109,7 +109,7 @@ func (d *Desk) List(ctx context.Context, f LetterFilter) ([]Letter, error) {
 	known := map[uint64]*Letter{}
 	var oldest time.Time
 	err := d.bus.Scan(ctx, bus.ScanSpec{
-		Stream: d.cfg.Names.DeadLetters, Filters: []string{lettersSubject + account + ".*"}, Since: f.Since, HeadersOnly: true,
+		Stream: d.cfg.Names.DeadLetters, Filters: []string{ledger.LetterSubject(ledger.Op{Account: account, ID: "*"})}, Since: f.Since, HeadersOnly: true,
 	}, func(m bus.Stored) error {
 		if l, ok := letterOf(m); ok {
 			known[l.Seq] = l
@@ -188,23 +188,21 @@ func GroupLetters(letters []Letter) []LetterGroup {
 	return out
 }
 
-const lettersSubject = "deadletter.candidate.sourced."
-
 // letterOf reads what a letter's place and headers tell. ok is false for anything else in the stream, such as a note.
 func letterOf(m bus.Stored) (*Letter, bool) {
-	account, own, ok := strings.Cut(strings.TrimPrefix(m.Subject, lettersSubject), ".")
-	if !ok || strings.Contains(own, ".") {
+	event, ok := ledger.EventOfLetter(m.Subject)
+	if !ok {
 		return nil, false
 	}
-	return &Letter{Seq: m.Seq, Account: account, Stored: m.Time, Replay: header(m.Header, ReplayHeader), own: own}, true
+	return &Letter{Seq: m.Seq, Account: event.Account, Stored: m.Time, Replay: ledger.ReplayOf(m.Header), eventOp: event}, true
 }
 
 // explainBy takes over an outcome, if it is this letter's: a sequence alone proves nothing once the stream was made anew.
 func (l *Letter) explainBy(f *events.Failed, seq uint64) {
-	mine := f.Operation == l.own
+	mine := f.Operation == l.eventOp.ID
 	if f.Sourced != nil {
 		own := ledger.Op{Account: l.Account, ID: f.Operation}.Of(ledger.Identity{Source: f.Sourced.Source, ID: f.Sourced.ID, Replay: l.Replay})
-		mine = mine || own.ID == l.own
+		mine = mine || own == l.eventOp
 	}
 	if mine {
 		l.Reason, l.Message, l.Violations, l.Comeet = f.Reason, f.Message, f.Violations, f.Comeet
@@ -232,7 +230,7 @@ type opened struct {
 	header map[string][]string
 	body   []byte
 	// event is what the connector reads out of it; invalid is why it can't, or nil.
-	event   *sourced
+	event   *ledger.Sourced
 	invalid *events.InvalidError
 }
 
@@ -246,7 +244,7 @@ func (d *Desk) open(ctx context.Context, seq uint64) (*opened, error) {
 	}
 	switch {
 	case errors.Is(err, bus.ErrNotFound), err == nil && !ok:
-		note, err := d.note(ctx, "*", "*", "*", seq)
+		note, err := d.note(ctx, ledger.Op{Account: "*", ID: "*"}, "*", seq)
 		if err != nil {
 			return nil, err
 		}
@@ -255,12 +253,12 @@ func (d *Desk) open(ctx context.Context, seq uint64) (*opened, error) {
 		return nil, err
 	}
 	o := &opened{Letter: l, header: m.Header, body: m.Data}
-	o.event, o.invalid = readSourced(l.Account, m.Header, m.Data, ledger.Identity{Replay: l.Replay})
-	op := ledger.Op{Account: l.Account, ID: l.own}
-	if o.event.data != nil && o.invalid == nil {
-		op = o.event.op
+	o.event, o.invalid = ledger.ReadSourced(l.Account, m.Header, m.Data, ledger.Identity{Replay: l.Replay})
+	op := l.eventOp
+	if o.invalid == nil {
+		op = o.event.Op
 	}
-	l.Operation, l.CandidateID, l.Sourced = op.ID, o.event.candidateID, o.event.ref()
+	l.Operation, l.CandidateID, l.Sourced = op.ID, o.event.CandidateID, o.event.Identity.Ref()
 	history, err := d.history(ctx, events.SubmissionSubject(events.TypeFailed, op.Account, op.ID))
 	if err != nil {
 		return nil, err

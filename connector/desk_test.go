@@ -19,6 +19,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -557,8 +558,8 @@ func TestReplayEdited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mark := m.Header[connector.ReplayHeader]
-	want := nats.Header{"Content-Type": {events.ContentType}, "X-Mine": {"kept"}, connector.ReplayHeader: mark,
+	mark := m.Header[ledger.ReplayHeader]
+	want := nats.Header{"Content-Type": {events.ContentType}, "X-Mine": {"kept"}, ledger.ReplayHeader: mark,
 		"Orig-Expected-Last-Sequence": {"0"}, "Orig-Msg-Id": {"m1"}}
 	if diff := cmp.Diff(want, m.Header); diff != "" || len(mark) != 1 || !bytes.Equal(m.Data, mended) {
 		t.Errorf("the replayed message: %s", diff)
@@ -714,7 +715,7 @@ func TestReplayHeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h["nats-odd"], h[connector.ReplayHeader] = []string{"x"}, []string{"an older mark"}
+	h["nats-odd"], h[ledger.ReplayHeader] = []string{"x"}, []string{"an older mark"}
 	small := letter("one", h, body)
 	large := letter("two", nil, append(body, bytes.Repeat([]byte(" "), int(w.nc.MaxPayload())-len(body))...))
 	if l := w.list(d, connector.LetterFilter{}); len(l) != 2 || l[0].Reason != "" || l[0].Outcome != 0 {
@@ -732,8 +733,8 @@ func TestReplayHeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mark := m.Header[connector.ReplayHeader]
-	if diff := cmp.Diff(nats.Header{"Content-Type": {events.ContentType}, connector.ReplayHeader: mark}, m.Header); diff != "" || len(mark) != 1 || mark[0] == "an older mark" {
+	mark := m.Header[ledger.ReplayHeader]
+	if diff := cmp.Diff(nats.Header{"Content-Type": {events.ContentType}, ledger.ReplayHeader: mark}, m.Header); diff != "" || len(mark) != 1 || mark[0] == "an older mark" {
 		t.Errorf("the replayed message: %s", diff)
 	}
 	w.accepted("e1")

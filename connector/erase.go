@@ -111,7 +111,7 @@ type act struct {
 
 type sourcedAt struct {
 	ErasedMessage
-	*sourced
+	*ledger.Sourced
 }
 
 // eraser gathers what there is about some operations. Unlike explain it relies on no id: it reads all that the streams hold.
@@ -220,11 +220,11 @@ func (e *eraser) readSourced(ctx context.Context) error {
 		if !ok {
 			return
 		}
-		s, _ := readSourced(account, m.Header, m.Data, ledger.Identity{Stream: stream, Created: e.sourcedCreated, Seq: m.Seq, Replay: header(m.Header, ReplayHeader)})
-		a := e.acts[s.op]
+		s, _ := ledger.ReadSourced(account, m.Header, m.Data, ledger.Identity{Stream: stream, Created: e.sourcedCreated, Seq: m.Seq, Replay: ledger.ReplayOf(m.Header)})
+		a := e.acts[s.Op]
 		e.readFiles(a, m, s)
 		if a != nil {
-			a.cameFrom(s.ref())
+			a.cameFrom(s.Identity.Ref())
 			a.events = append(a.events, &sourcedAt{ErasedMessage{stream, m.Seq, a.op.ID, "sourced event"}, s})
 		}
 	})
@@ -249,15 +249,15 @@ func (e *eraser) readLetters(ctx context.Context) error {
 			}
 			return
 		}
-		s, invalid := readSourced(l.Account, m.Header, m.Data, ledger.Identity{Replay: l.Replay})
-		op := s.op
+		s, invalid := ledger.ReadSourced(l.Account, m.Header, m.Data, ledger.Identity{Replay: l.Replay})
+		op := s.Op
 		if invalid != nil {
-			op.ID = l.own
+			op = l.eventOp
 		}
 		a := e.acts[op]
 		e.readFiles(a, m, s)
 		if a != nil {
-			a.cameFrom(s.ref())
+			a.cameFrom(s.Identity.Ref())
 			a.letters = append(a.letters, ErasedMessage{stream, m.Seq, a.op.ID, "dead letter"})
 		}
 	})
@@ -267,7 +267,7 @@ func (e *eraser) readLetters(ctx context.Context) error {
 var isObject = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // readFiles notes the objects that an event names, also one that breaks the contract elsewhere. A nil act is somebody else's.
-func (e *eraser) readFiles(a *act, m bus.Stored, s *sourced) {
+func (e *eraser) readFiles(a *act, m bus.Stored, s *ledger.Sourced) {
 	type file struct{ Object events.Object }
 	type data struct {
 		Candidate struct {
@@ -278,8 +278,8 @@ func (e *eraser) readFiles(a *act, m bus.Stored, s *sourced) {
 	var event struct{ Data data }
 	d := &event.Data
 	switch {
-	case s.data != nil:
-		c := &s.data.Candidate
+	case s.Data != nil:
+		c := &s.Data.Candidate
 		for _, f := range append([]*events.File{c.Resume, c.Picture}, pointers(c.Files)...) {
 			if f != nil && f.Object != nil {
 				d.Candidate.Files = append(d.Candidate.Files, file{*f.Object})
@@ -348,9 +348,9 @@ func (e *eraser) sorted() []*act {
 func (e *eraser) atItsEnd(ctx context.Context, a *act) error {
 	for _, s := range a.events {
 		done := false
-		for _, under := range []ledger.Op{a.op, s.own, a.op.Of(s.identity)} {
+		for _, under := range []ledger.Op{a.op, s.EventOp, a.op.Of(s.Identity)} {
 			for _, t := range []string{events.TypeAccepted, events.TypeFailed} {
-				done = done || e.outcomes[ledger.OutcomeID(under, s.identity, t)]
+				done = done || e.outcomes[ledger.OutcomeID(under, s.Identity, t)]
 			}
 		}
 		if !done {

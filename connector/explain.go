@@ -369,7 +369,7 @@ func (x *explanation) readLetter(ctx context.Context, f *events.Failed) error {
 // readNotes reads what an operator did with a letter, and goes on with what came of it.
 func (x *explanation) readNotes(ctx context.Context, account string, seq uint64) error {
 	for _, action := range []Action{ActionReplayed, ActionDiscarded} {
-		m, err := x.bus.Last(ctx, x.cfg.Names.DeadLetters, noteSubject(account, "*", string(action), seq))
+		m, err := x.bus.Last(ctx, x.cfg.Names.DeadLetters, ledger.NoteSubject(ledger.Op{Account: account, ID: "*"}, string(action), seq))
 		if errors.Is(err, bus.ErrNotFound) {
 			continue
 		}
@@ -401,26 +401,26 @@ func (x *explanation) readSourcedStream(ctx context.Context) error {
 		if !ok {
 			return
 		}
-		id := ledger.Identity{Stream: x.cfg.Names.Sourced, Created: x.sourcedCreated, Seq: m.Seq, Replay: header(m.Header, ReplayHeader)}
+		id := ledger.Identity{Stream: x.cfg.Names.Sourced, Created: x.sourcedCreated, Seq: m.Seq, Replay: ledger.ReplayOf(m.Header)}
 		nameless := ledger.Op{Account: account}.Of(id)
 		if x.ops[nameless] == nil && !x.mayMention(m) {
 			return
 		}
-		s, invalid := readSourced(account, m.Header, m.Data, id)
-		if x.ops[s.op] == nil && !x.is(s.identity.ID, s.candidateID, "") {
+		s, invalid := ledger.ReadSourced(account, m.Header, m.Data, id)
+		if x.ops[s.Op] == nil && !x.is(s.Identity.ID, s.CandidateID, "") {
 			return
 		}
-		x.add(s.op)
-		x.need(s.identity.ID, s.candidateID)
+		x.add(s.Op)
+		x.need(s.Identity.ID, s.CandidateID)
 		if seq, ok := x.letterOfMark(id.Replay); ok {
 			marks = append(marks, mark{account, seq})
 		}
-		if s.own != s.op {
-			owns = append(owns, s.own)
-		} else if x.ops[s.op].State == string(events.StateErased) {
-			owns = append(owns, s.op.Of(s.identity))
+		if s.EventOp != s.Op {
+			owns = append(owns, s.EventOp)
+		} else if x.ops[s.Op].State == string(events.StateErased) {
+			owns = append(owns, s.Op.Of(s.Identity))
 		}
-		moment := Moment{Time: m.Time, Stream: x.cfg.Names.Sourced, Seq: m.Seq, Who: cmp.Or(s.identity.Source, "unknown"), What: sourcedWords(s, invalid), Operation: s.op.ID}
+		moment := Moment{Time: m.Time, Stream: x.cfg.Names.Sourced, Seq: m.Seq, Who: cmp.Or(s.Identity.Source, "unknown"), What: sourcedWords(s, invalid), Operation: s.Op.ID}
 		if id.Replay != "" {
 			moment.Who = "operator"
 		}

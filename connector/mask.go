@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -117,7 +118,7 @@ func maskHeader(h map[string][]string) http.Header {
 	for name, values := range h {
 		lower := strings.ToLower(name)
 		attribute, ce := strings.CutPrefix(lower, "ce-")
-		plain := ce && plainFields["/"+attribute] || lower == "traceparent" || lower == "content-type" || name == ReplayHeader
+		plain := ce && plainFields["/"+attribute] || lower == "traceparent" || lower == "content-type" || name == ledger.ReplayHeader
 		if !machineName.MatchString(name) {
 			name = Mask
 		}

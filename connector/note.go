@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -62,12 +62,6 @@ func (n *Note) String() string {
 	return fmt.Sprintf("replayed%s at %s%s, mark %s", edited, at, as, n.Replay)
 }
 
-// noteSubject lies beside the letters' subjects, one level deeper. The stream takes one message per subject, so that an action that
-// is repeated after a crash is noted once.
-func noteSubject(account, own, action string, seq uint64) string {
-	return lettersSubject + account + "." + own + "." + action + "." + strconv.FormatUint(seq, 10)
-}
-
 // takeOff notes what was done with a letter, then erases it. A crash in between leaves a letter that may be taken off again.
 func (d *Desk) takeOff(ctx context.Context, o *opened, n Note) error {
 	n.Seq, n.Account, n.Refused = o.Seq, o.Account, o.Reason
@@ -76,16 +70,16 @@ func (d *Desk) takeOff(ctx context.Context, o *opened, n Note) error {
 	if err != nil {
 		return fmt.Errorf("note what was done with dead letter %d: %w", o.Seq, err)
 	}
-	_, err = d.bus.Publish(ctx, bus.Write{Subject: noteSubject(o.Account, o.own, string(n.Action), o.Seq), Data: raw})
+	_, err = d.bus.Publish(ctx, bus.Write{Subject: ledger.NoteSubject(o.eventOp, string(n.Action), o.Seq), Data: raw})
 	if err != nil && !errors.Is(err, bus.ErrConflict) {
 		return fmt.Errorf("note what was done with dead letter %d: %w", o.Seq, err)
 	}
 	return d.bus.Erase(ctx, d.cfg.Names.DeadLetters, o.Seq)
 }
 
-// note reads the last note about a letter; account, own and action may be "*". nil if there is none.
-func (d *Desk) note(ctx context.Context, account, own, action string, seq uint64) (*Note, error) {
-	m, err := d.bus.Last(ctx, d.cfg.Names.DeadLetters, noteSubject(account, own, action, seq))
+// note reads the last note about a letter; the event's tokens and action may be "*". nil if there is none.
+func (d *Desk) note(ctx context.Context, event ledger.Op, action string, seq uint64) (*Note, error) {
+	m, err := d.bus.Last(ctx, d.cfg.Names.DeadLetters, ledger.NoteSubject(event, action, seq))
 	if errors.Is(err, bus.ErrNotFound) {
 		return nil, nil
 	}

@@ -74,7 +74,7 @@ const erasedMessage = "the operation was erased on request, and nothing is submi
 // event it was. There is no dead letter: the person's data must not be stored again. What this delivery, or one that died,
 // stored before it knew is erased.
 func (s *submission) finishErased() error {
-	letter, err := s.bus.Last(s.work, s.cfg.Names.DeadLetters, s.letterSubject())
+	letter, err := s.bus.Last(s.work, s.cfg.Names.DeadLetters, ledger.LetterSubject(s.own))
 	if err == nil {
 		err = s.bus.Erase(s.work, s.cfg.Names.DeadLetters, letter.Seq)
 	}

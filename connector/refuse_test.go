@@ -14,8 +14,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
-	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -175,7 +175,7 @@ func TestRefusedThenCorrected(t *testing.T) {
 	// The dead letter, as it is, once more: another event, of an operation that is accepted by now.
 	letter := w.letters()[failed.DeadLetter.Sequence]
 	h := map[string][]string(letter.Header)
-	h[connector.ReplayHeader] = []string{"r1"}
+	h[ledger.ReplayHeader] = []string{"r1"}
 	w.publishRaw(sent{identity: source + " e1", account: "default"}, h, letter.Data)
 	w.eventually("the replay's outcome", func() bool {
 		es := w.read().outcomes()[source+" e1"]

@@ -124,7 +124,7 @@ func (r *replay) one(ctx context.Context, seq uint64) (Replayed, error) {
 	if err != nil || r.o.DryRun {
 		return out, err
 	}
-	note := Note{Action: ActionReplayed, Replay: w.mark, ReplayOperation: w.event.op.ID, Edited: r.o.Edited != nil}
+	note := Note{Action: ActionReplayed, Replay: w.mark, ReplayOperation: w.event.Op.ID, Edited: r.o.Edited != nil}
 	switch {
 	case f.Verdict == VerdictReplayed:
 		// Whoever replayed it died before it was off the desk.
@@ -164,7 +164,7 @@ type rewritten struct {
 	header  map[string][]string
 	body    []byte
 	mark    string
-	event   *sourced
+	event   *ledger.Sourced
 	invalid *events.InvalidError
 }
 
@@ -182,9 +182,9 @@ func (r *replay) rewrite(o *opened) rewritten {
 			kept[name] = values
 		}
 	}
-	kept[ReplayHeader] = []string{w.mark}
+	kept[ledger.ReplayHeader] = []string{w.mark}
 	w.header = kept
-	w.event, w.invalid = readSourced(o.Account, w.header, w.body, ledger.Identity{Replay: w.mark})
+	w.event, w.invalid = ledger.ReadSourced(o.Account, w.header, w.body, ledger.Identity{Replay: w.mark})
 	return w
 }
 
@@ -205,13 +205,13 @@ func (d *Desk) letterOfMark(mark string) (seq uint64, ok bool) {
 
 // forecast tells what would become of a letter now: the same rules as a worker's, by what the bus knows.
 func (r *replay) forecast(ctx context.Context, o *opened, w rewritten) (Forecast, error) {
-	f := Forecast{Seq: o.Seq, Operation: w.event.op.ID, InDoubt: o.Reason == events.ReasonInDoubt}
+	f := Forecast{Seq: o.Seq, Operation: w.event.Op.ID, InDoubt: o.Reason == events.ReasonInDoubt}
 	if w.invalid != nil {
 		f.Verdict, f.Violations, f.InDoubt = VerdictInvalid, w.invalid.Violations, false
 		f.Message = "breaks the contract: " + w.invalid.Error()
 		return f, nil
 	}
-	history, err := r.history(ctx, events.SubmissionSubject("candidate.submission.*", w.event.op.Account, w.event.op.ID))
+	history, err := r.history(ctx, events.SubmissionSubject("candidate.submission.*", w.event.Op.Account, w.event.Op.ID))
 	if err != nil {
 		return f, err
 	}
@@ -220,11 +220,11 @@ func (r *replay) forecast(ctx context.Context, o *opened, w rewritten) (Forecast
 		f.Message = "its operation was erased on request, and nothing is submitted under it again; a new act needs a submission_id"
 		return f, nil
 	}
-	own, err := r.ledger.Last(ctx, w.event.own)
+	own, err := r.ledger.Last(ctx, w.event.EventOp)
 	if err != nil {
 		return f, err
 	}
-	note, err := r.note(ctx, o.Account, o.own, string(ActionReplayed), o.Seq)
+	note, err := r.note(ctx, o.eventOp, string(ActionReplayed), o.Seq)
 	if err != nil {
 		return f, err
 	}
@@ -271,13 +271,13 @@ func (f *Forecast) seenBefore(w rewritten, history []record, note *Note) bool {
 		switch d := h.event.Data.(type) {
 		case *events.Accepted:
 			duplicate := d.Outcome == events.OutcomeDuplicate
-			if h.event.ID == ledger.OutcomeID(w.event.op, w.event.identity, h.event.Type) || duplicate && h.event.ID == ledger.OutcomeID(w.event.own, w.event.identity, h.event.Type) {
+			if h.event.ID == ledger.OutcomeID(w.event.Op, w.event.Identity, h.event.Type) || duplicate && h.event.ID == ledger.OutcomeID(w.event.EventOp, w.event.Identity, h.event.Type) {
 				f.Verdict, f.CandidateUID, f.InDoubt = VerdictReplayed, d.CandidateUID, false
 				f.Message = fmt.Sprintf("replayed before: %s as candidate %s", d.Outcome, d.CandidateUID)
 				return true
 			}
 		case *events.Failed:
-			if h.event.ID == ledger.OutcomeID(w.event.op, w.event.identity, h.event.Type) {
+			if h.event.ID == ledger.OutcomeID(w.event.Op, w.event.Identity, h.event.Type) {
 				f.Verdict, f.Reason, f.InDoubt = VerdictReplayed, d.Reason, false
 				f.Message = fmt.Sprintf("replayed before: failed again (%s)", d.Reason)
 				if d.DeadLetter != nil {
@@ -295,19 +295,19 @@ func (f *Forecast) seenBefore(w rewritten, history []record, note *Note) bool {
 }
 
 // matchNow looks for the event's position among those that the connector has put on the bus.
-func (r *replay) matchNow(ctx context.Context, f *Forecast, s *sourced) error {
-	list, err := r.positionsOf(ctx, s.op.Account)
+func (r *replay) matchNow(ctx context.Context, f *Forecast, s *ledger.Sourced) error {
+	list, err := r.positionsOf(ctx, s.Op.Account)
 	if err != nil {
 		return err
 	}
 	if len(list) == 0 {
-		f.Verdict, f.Message = VerdictUnmatched, "would be matched: the positions of account "+s.op.Account+" are not on the bus yet"
+		f.Verdict, f.Message = VerdictUnmatched, "would be matched: the positions of account "+s.Op.Account+" are not on the bus yet"
 		return nil
 	}
-	to, no := find(list, s.data.Position)
+	to, no := find(list, s.Data.Position)
 	if no != nil && no.reason != events.ReasonPositionAmbiguous {
 		for _, a := range r.cfg.Accounts {
-			if a.Name == s.op.Account && a.FallbackPosition != "" {
+			if a.Name == s.Op.Account && a.FallbackPosition != "" {
 				if fallback, closed := find(list, events.Position{UID: a.FallbackPosition}); closed == nil {
 					to, no = match{fallback.uid, events.MatchedByFallback}, nil
 				}

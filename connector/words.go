@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -119,21 +120,21 @@ func stateWords(s events.State) string {
 	return strings.Join(parts, ", ")
 }
 
-func sourcedWords(s *sourced, invalid *events.InvalidError) string {
+func sourcedWords(s *ledger.Sourced, invalid *events.InvalidError) string {
 	what := "published"
-	if s.identity.Replay != "" {
-		what = "replayed with mark " + s.identity.Replay
+	if s.Identity.Replay != "" {
+		what = "replayed with mark " + s.Identity.Replay
 	}
-	if s.identity.ID != "" {
-		what += ": event " + s.identity.ID
+	if s.Identity.ID != "" {
+		what += ": event " + s.Identity.ID
 	}
-	if s.candidateID != "" {
-		what += ", candidate " + s.candidateID
+	if s.CandidateID != "" {
+		what += ", candidate " + s.CandidateID
 	}
 	if invalid != nil {
 		return what + ", breaking the contract"
 	}
-	switch p := s.data.Position; {
+	switch p := s.Data.Position; {
 	case p.UID != "":
 		what += ", position " + p.UID
 	case p.CustomID != "":

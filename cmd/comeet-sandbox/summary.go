@@ -113,7 +113,7 @@ func (t *tally) addSourced(m jetstream.Msg) {
 	e, _ := events.Decode(events.Header(m.Headers()), m.Data())
 	key := keyOf(e.Source, e.ID)
 	if e.Source == "" || e.ID == "" {
-		place := ledger.Identity{Stream: meta.Stream, Created: t.created, Seq: meta.Sequence.Stream, Replay: m.Headers().Get(connector.ReplayHeader)}
+		place := ledger.Identity{Stream: meta.Stream, Created: t.created, Seq: meta.Sequence.Stream, Replay: m.Headers().Get(ledger.ReplayHeader)}
 		key = ledger.Op{Account: connector.AccountDefault}.Of(place).ID
 	}
 	t.mu.Lock()
@@ -121,7 +121,7 @@ func (t *tally) addSourced(m jetstream.Msg) {
 	t.seen = meta.Sequence.Stream
 	if account, _ := events.AccountOfSubject(m.Subject()); account == connector.AccountDefault {
 		t.stored++
-		t.at(key).replays[m.Headers().Get(connector.ReplayHeader)] = true
+		t.at(key).replays[m.Headers().Get(ledger.ReplayHeader)] = true
 	}
 	t.note()
 }

@@ -52,6 +52,14 @@ type Identity struct {
 	Replay string
 }
 
+// Ref is how our events point to the sourced one; nil if its source or id could not be read.
+func (i Identity) Ref() *events.SourcedRef {
+	if i.Source == "" || i.ID == "" {
+		return nil
+	}
+	return &events.SourcedRef{Source: i.Source, ID: i.ID}
+}
+
 func (i Identity) key() string {
 	if i.Source != "" && i.ID != "" {
 		return hash("cloudevent", i.Source, i.ID, i.Replay)
