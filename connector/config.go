@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -109,20 +108,10 @@ type Account struct {
 // AccountDefault is the account of events that name none.
 const AccountDefault = "default"
 
-var accountName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
-
 // WithDefaults returns a copy in which every optional field has its value.
 func (c Config) WithDefaults() Config {
 	set(&c.NATSURL, "nats://127.0.0.1:4222")
-	d := bus.DefaultNames
-	set(&c.Names.Sourced, d.Sourced)
-	set(&c.Names.Events, d.Events)
-	set(&c.Names.DeadLetters, d.DeadLetters)
-	set(&c.Names.Positions, d.Positions)
-	set(&c.Names.Accounts, d.Accounts)
-	set(&c.Names.Members, d.Members)
-	set(&c.Names.Cursors, d.Cursors)
-	set(&c.Names.Files, d.Files)
+	c.Names = c.Names.WithDefaults()
 	set(&c.EventsMaxBytes, 4<<30)
 	set(&c.BaseURL, comeet.DefaultBaseURL)
 	set(&c.PollInterval, 5*time.Minute)
@@ -171,8 +160,8 @@ func (c Config) Validate() error {
 	}
 	seen := map[string]bool{}
 	for _, a := range c.Accounts {
-		if !accountName.MatchString(a.Name) {
-			refuse("account name %q: must match %s", a.Name, accountName)
+		if err := events.CheckAccount(a.Name); err != nil {
+			refuse("%w", err)
 		}
 		if seen[a.Name] {
 			refuse("account %q is configured twice", a.Name)

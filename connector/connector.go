@@ -147,7 +147,7 @@ func (c *Connector) Run(ctx context.Context) error {
 func (c *Connector) serve(ctx context.Context) error {
 	c.enter("waiting for the bus")
 	b, err := bus.Connect(ctx, bus.Config{
-		URL: c.cfg.NATSURL, Creds: c.cfg.NATSCreds, Server: c.cfg.NATSServer, Name: "comeet-connector " + c.cfg.Replica, OnEvent: tellBus(c.log),
+		URL: c.cfg.NATSURL, Creds: c.cfg.NATSCreds, Server: c.cfg.NATSServer, Name: "comeet-connector " + c.cfg.Replica, OnEvent: bus.LogEvents(c.log),
 	})
 	if err != nil {
 		return ended(ctx, err)
@@ -363,28 +363,6 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 // consumerOf names an account's durable consumer.
 func consumerOf(account string) string { return "comeet-" + account }
 
-// tellBus logs what happens to the connection, a repeated trouble once in ten seconds.
-func tellBus(log zerolog.Logger) func(bus.ConnEvent) {
-	var last atomic.Int64
-	return func(e bus.ConnEvent) {
-		switch e.State {
-		case "connected":
-			log.Info().Str("server", e.Server).Msg("connected to the bus")
-		case "closed":
-			log.Debug().Msg("connection to the bus closed")
-		default:
-			if e.State == "disconnected" && e.Err == nil {
-				return // by ourselves
-			}
-			now := time.Now().Unix()
-			if before := last.Load(); now-before < 10 || !last.CompareAndSwap(before, now) {
-				return
-			}
-			log.Warn().Err(e.Err).Str("state", e.State).Msg("the bus is in trouble; waiting for it")
-		}
-	}
-}
-
 // replicaName is the host's name and something of this process's own.
 func replicaName() string {
 	host, err := os.Hostname()
@@ -397,7 +375,7 @@ func replicaName() string {
 // Setup joins the bus, creates what is missing of the assets that cfg names, and checks the rest. It needs no account.
 func Setup(ctx context.Context, cfg Config) error {
 	cfg = cfg.WithDefaults()
-	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, Creds: cfg.NATSCreds, Server: cfg.NATSServer, Name: "comeet-connector setup", OnEvent: tellBus(cfg.Log)})
+	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, Creds: cfg.NATSCreds, Server: cfg.NATSServer, Name: "comeet-connector setup", OnEvent: bus.LogEvents(cfg.Log)})
 	if err != nil {
 		return err
 	}

@@ -3,19 +3,15 @@ package connector
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// Headers that the bus acts on would be obeyed again in the dead-letter stream; they are kept under a name of the same
-// length, so that a message of the largest size still fits.
-const (
-	busHeader  = "Nats-"
-	keptHeader = "Orig-"
-)
+// keptPrefix stands for that of headers which the bus would obey again in the dead-letter stream. It has the same length, so that a
+// message of the largest size still fits.
+const keptPrefix = "Orig-"
 
 // buryOriginal stores the delivered message as it came, bytes and headers. The stream takes one message per subject, so that a
 // repetition finds the first: the condition costs no header, for the same reason.
@@ -24,8 +20,8 @@ func (s *submission) buryOriginal() (*events.DeadLetter, error) {
 	stream := s.cfg.Names.DeadLetters
 	h := make(map[string][]string, len(s.msg.Header()))
 	for k, v := range s.msg.Header() {
-		if len(k) > len(busHeader) && strings.EqualFold(k[:len(busHeader)], busHeader) {
-			k = keptHeader + k[len(busHeader):]
+		if bus.ReservedHeader(k) {
+			k = keptPrefix + k[len(keptPrefix):]
 		}
 		h[k] = v
 	}

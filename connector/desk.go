@@ -33,7 +33,7 @@ type Desk struct {
 // OpenDesk joins the bus. It waits for a bus that is not up, until ctx ends. It fails if the connector's streams are not there.
 func OpenDesk(ctx context.Context, cfg Config) (*Desk, error) {
 	cfg = cfg.WithDefaults()
-	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, Creds: cfg.NATSCreds, Server: cfg.NATSServer, Name: "comeet-connector desk", OnEvent: tellBus(cfg.Log)})
+	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, Creds: cfg.NATSCreds, Server: cfg.NATSServer, Name: "comeet-connector desk", OnEvent: bus.LogEvents(cfg.Log)})
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +101,8 @@ const streamsDisagree = time.Hour
 func (d *Desk) List(ctx context.Context, f LetterFilter) ([]Letter, error) {
 	account := "*"
 	if f.Account != "" {
-		if !events.ValidAccount(f.Account) {
-			return nil, fmt.Errorf("account name %q: must match %s", f.Account, accountName)
+		if err := events.CheckAccount(f.Account); err != nil {
+			return nil, err
 		}
 		account = f.Account
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/events"
 )
 
 // An operator's pause is a key in the accounts bucket, so that it holds whichever replica serves the account, over restarts, and
@@ -130,7 +131,7 @@ func (p *pauses) apply(ctx context.Context, keys map[string]struct{}) {
 // PauseAccount holds an account until ResumeAccount: nothing is fetched or sent for it, and nothing is lost. An account that no
 // connector has ever served may be paused beforehand; that is a warning in the log, since it may be a misspelled name.
 func PauseAccount(ctx context.Context, cfg Config, account, reason string) error {
-	if err := checkAccountName(account); err != nil {
+	if err := events.CheckAccount(account); err != nil {
 		return err
 	}
 	return withAccounts(ctx, cfg, func(b *bus.Bus, bucket *bus.Bucket) error {
@@ -151,7 +152,7 @@ func PauseAccount(ctx context.Context, cfg Config, account, reason string) error
 
 // ResumeAccount ends a pause, and reports whether there was one.
 func ResumeAccount(ctx context.Context, cfg Config, account string) (paused bool, err error) {
-	if err := checkAccountName(account); err != nil {
+	if err := events.CheckAccount(account); err != nil {
 		return false, err
 	}
 	err = withAccounts(ctx, cfg, func(_ *bus.Bus, bucket *bus.Bucket) error {
@@ -166,13 +167,6 @@ func ResumeAccount(ctx context.Context, cfg Config, account string) (paused bool
 		return bucket.Delete(ctx, pausedKey+account)
 	})
 	return paused, err
-}
-
-func checkAccountName(account string) error {
-	if !accountName.MatchString(account) {
-		return fmt.Errorf("account name %q: must match %s", account, accountName)
-	}
-	return nil
 }
 
 // Pauses lists the accounts that are paused, by name.
@@ -197,7 +191,7 @@ func Pauses(ctx context.Context, cfg Config) ([]Pause, error) {
 
 func withAccounts(ctx context.Context, cfg Config, do func(*bus.Bus, *bus.Bucket) error) error {
 	cfg = cfg.WithDefaults()
-	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, Creds: cfg.NATSCreds, Server: cfg.NATSServer, Name: "comeet-connector accounts", OnEvent: tellBus(cfg.Log)})
+	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, Creds: cfg.NATSCreds, Server: cfg.NATSServer, Name: "comeet-connector accounts", OnEvent: bus.LogEvents(cfg.Log)})
 	if err != nil {
 		return err
 	}

@@ -178,7 +178,7 @@ func (r *replay) rewrite(o *opened) rewritten {
 	kept := make(map[string][]string, len(w.header)+1)
 	for name, values := range w.header {
 		// The bus would obey them. What the original had of them is under other names.
-		if len(name) < len(busHeader) || !strings.EqualFold(name[:len(busHeader)], busHeader) {
+		if !bus.ReservedHeader(name) {
 			kept[name] = values
 		}
 	}

@@ -1,6 +1,9 @@
 package events
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // DefaultAccount is the account of events on the bare subject candidate.sourced.
 const DefaultAccount = "default"
@@ -16,6 +19,14 @@ func ValidAccount(s string) bool {
 		}
 	}
 	return true
+}
+
+// CheckAccount says what is wrong with an account's name that is not ValidAccount; nil if nothing is.
+func CheckAccount(s string) error {
+	if !ValidAccount(s) {
+		return fmt.Errorf("account name %q: must match ^[a-z0-9][a-z0-9_-]{0,63}$", s)
+	}
+	return nil
 }
 
 // SourcedSubject returns the NATS subject on which candidates for that account are published: candidate.sourced.<account>,

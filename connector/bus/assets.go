@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,16 @@ var DefaultNames = Names{
 	Sourced: "CANDIDATES_SOURCED", Events: "CANDIDATE_EVENTS", DeadLetters: "CANDIDATES_DEADLETTER",
 	Positions: "COMEET_POSITIONS", Accounts: "COMEET_ACCOUNTS", Members: "COMEET_MEMBERS", Cursors: "COMEET_CURSORS",
 	Files: "CANDIDATE_FILES",
+}
+
+// WithDefaults returns a copy in which every empty name is that of DefaultNames.
+func (n Names) WithDefaults() Names {
+	d := DefaultNames
+	return Names{
+		Sourced: cmp.Or(n.Sourced, d.Sourced), Events: cmp.Or(n.Events, d.Events), DeadLetters: cmp.Or(n.DeadLetters, d.DeadLetters),
+		Positions: cmp.Or(n.Positions, d.Positions), Accounts: cmp.Or(n.Accounts, d.Accounts), Members: cmp.Or(n.Members, d.Members),
+		Cursors: cmp.Or(n.Cursors, d.Cursors), Files: cmp.Or(n.Files, d.Files),
+	}
 }
 
 // Layout is everything that the connector needs on the bus.

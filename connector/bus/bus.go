@@ -43,7 +43,7 @@ const attemptTimeout = 5 * time.Second
 
 // Config says how to reach the bus.
 type Config struct {
-	// URL is one server or several separated by commas. Required.
+	// URL is one server or several separated by commas. Defaults to nats://127.0.0.1:4222.
 	URL string
 	// Creds is the path of a credentials file; empty means none.
 	Creds string

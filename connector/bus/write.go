@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,6 +30,13 @@ type Write struct {
 type Expect struct {
 	Filter string
 	Seq    uint64
+}
+
+// ReservedHeader reports whether headers of that name are the bus's: a message that is stored again must not have the original's,
+// since the bus would act on them.
+func ReservedHeader(name string) bool {
+	const prefix = "Nats-"
+	return len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix)
 }
 
 // Stored is a message as a stream holds it.
