@@ -105,9 +105,6 @@ type Account struct {
 	FallbackPosition string
 }
 
-// AccountDefault is the account of events that name none.
-const AccountDefault = "default"
-
 // WithDefaults returns a copy in which every optional field has its value.
 func (c Config) WithDefaults() Config {
 	set(&c.NATSURL, "nats://127.0.0.1:4222")

@@ -333,7 +333,7 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	}
 	a.streamCreated, a.ageLimit = st.Created, ageLimit(st.MaxAge)
 	subjects := []string{events.SourcedSubject(cfg.Name)}
-	if cfg.Name == AccountDefault {
+	if cfg.Name == events.DefaultAccount {
 		subjects = append(subjects, events.SourcedSubject(""))
 	}
 	a.consumer, err = b.Consumer(ctx, bus.ConsumerSpec{

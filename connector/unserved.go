@@ -19,7 +19,7 @@ func (c *Connector) watchUnserved(ctx context.Context, b *bus.Bus) {
 	known := map[string]bool{}
 	for _, a := range c.cfg.Accounts {
 		known[events.SourcedSubject(a.Name)] = true
-		if a.Name == AccountDefault {
+		if a.Name == events.DefaultAccount {
 			known[events.SourcedSubject("")] = true
 		}
 	}

@@ -244,7 +244,7 @@ func (w *world) publishTo(account, source, id string, d *events.Sourced) {
 func (w *world) publishRaw(s sent, h map[string][]string, body []byte) {
 	w.Helper()
 	subject := events.SourcedSubject(s.account)
-	if s.account == connector.AccountDefault && len(body)%2 == 0 {
+	if s.account == events.DefaultAccount && len(body)%2 == 0 {
 		subject = events.SourcedSubject("")
 	}
 	var ack *jetstream.PubAck

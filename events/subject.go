@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// DefaultAccount is the account of events on the bare subject candidate.sourced.
+// DefaultAccount is the account of events that name none, on the bare subject candidate.sourced.
 const DefaultAccount = "default"
 
 // ValidAccount tells whether s can name an account: ^[a-z0-9][a-z0-9_-]{0,63}$.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/events"
 )
 
 // The account default's secrets are settings without a flag: command lines are readable by everybody on a machine.
@@ -120,7 +121,7 @@ func (s *settings) accounts() ([]connector.Account, error) {
 		})
 	}
 	if key := s.source(apiKey, s.ComeetAPIKeyFile); key.given() {
-		add(fileAccount{name: connector.AccountDefault, fallbackPosition: text(s.FallbackPosition)}, key, secret)
+		add(fileAccount{name: events.DefaultAccount, fallbackPosition: text(s.FallbackPosition)}, key, secret)
 	}
 	for _, a := range s.file.accounts {
 		own := source{"api_secret", "api_secret_file", string(a.apiSecret), string(a.apiSecretFile)}
@@ -135,7 +136,7 @@ func (s *settings) accounts() ([]connector.Account, error) {
 // fallbacks are the accounts with no more than their fallback positions, which is all that the desk needs of them: it works where
 // there are no credentials.
 func (s *settings) fallbacks() []connector.Account {
-	out := []connector.Account{{Name: connector.AccountDefault, FallbackPosition: s.FallbackPosition}}
+	out := []connector.Account{{Name: events.DefaultAccount, FallbackPosition: s.FallbackPosition}}
 	for _, a := range s.file.accounts {
 		out = append(out, connector.Account{Name: string(a.name), FallbackPosition: string(a.fallbackPosition)})
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
+	"github.com/comeet-connector/comeet-connector/events"
 )
 
 // settings are the flags.
@@ -170,7 +171,7 @@ func play(stop, hurry context.Context, s settings, out io.Writer) (err error) {
 	sidecar, err := connector.New(connector.Config{
 		NATSURL: server.ClientURL(), EventsMaxBytes: eventsMaxBytes, BaseURL: fake.URL(), AdminAddr: loopback(adminPort),
 		Accounts: []connector.Account{{
-			Name: connector.AccountDefault, Credentials: comeet.StaticCredentials(comeettest.DefaultAPIKey, comeettest.DefaultSecret),
+			Name: events.DefaultAccount, Credentials: comeet.StaticCredentials(comeettest.DefaultAPIKey, comeettest.DefaultSecret),
 		}},
 		PollInterval: pollInterval, PollOverlap: pollOverlap, PositionsInterval: positionsInterval, RateLimit: budget,
 		RequestTimeout: requestTimeout, SettleDelay: settleDelay, Replica: "sandbox",
@@ -286,7 +287,7 @@ func awaitPoll(ctx context.Context, js jetstream.JetStream) error {
 	if err != nil {
 		return err
 	}
-	moves, err := cursors.Watch(ctx, "poll."+connector.AccountDefault, jetstream.UpdatesOnly())
+	moves, err := cursors.Watch(ctx, "poll."+events.DefaultAccount, jetstream.UpdatesOnly())
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
-	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
@@ -114,12 +113,12 @@ func (t *tally) addSourced(m jetstream.Msg) {
 	key := keyOf(e.Source, e.ID)
 	if e.Source == "" || e.ID == "" {
 		place := ledger.Identity{Stream: meta.Stream, Created: t.created, Seq: meta.Sequence.Stream, Replay: m.Headers().Get(ledger.ReplayHeader)}
-		key = ledger.Op{Account: connector.AccountDefault}.Of(place).ID
+		key = ledger.Op{Account: events.DefaultAccount}.Of(place).ID
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.seen = meta.Sequence.Stream
-	if account, _ := events.AccountOfSubject(m.Subject()); account == connector.AccountDefault {
+	if account, _ := events.AccountOfSubject(m.Subject()); account == events.DefaultAccount {
 		t.stored++
 		t.at(key).replays[m.Headers().Get(ledger.ReplayHeader)] = true
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -248,7 +247,7 @@ var encodings = []encoding{structured, binary, headerless}
 func (e sent) encode(valid bool) (*nats.Msg, error) {
 	msg := &nats.Msg{Subject: events.SourcedSubject(""), Header: nats.Header{}}
 	if e.encoding == structured {
-		msg.Subject = events.SourcedSubject(connector.AccountDefault)
+		msg.Subject = events.SourcedSubject(events.DefaultAccount)
 	}
 	now := time.Now().UTC()
 	if e.encoding == binary {

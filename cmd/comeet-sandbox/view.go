@@ -15,7 +15,6 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
-	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -242,7 +241,7 @@ func watch(ctx context.Context, js jetstream.JetStream, t *tally, before before,
 				return
 			}
 			v.event(e)
-			if a, ok := e.Data.(*events.Accepted); ok && a.Account == connector.AccountDefault && a.Outcome != events.OutcomeDuplicate {
+			if a, ok := e.Data.(*events.Accepted); ok && a.Account == events.DefaultAccount && a.Outcome != events.OutcomeDuplicate {
 				r.arrives(a.CandidateID, a.CandidateUID)
 			}
 		})
