@@ -13,6 +13,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/connector/positions"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -33,7 +34,7 @@ type account struct {
 	streamCreated time.Time
 	// ageLimit is how old an event may get.
 	ageLimit  time.Duration
-	catalogue *catalogue
+	catalogue *positions.Catalogue
 	cursors   *bus.Bucket
 	objects   *bus.Objects
 	downloads *http.Client
@@ -74,7 +75,7 @@ func (a *account) run(ctx context.Context) error {
 		g.Go(func() error { return budget.run(ctx) })
 	}
 	g.Go(func() error { return ended(ctx, a.gate.Run(ctx, a.comeet.Probe)) })
-	g.Go(func() error { return a.catalogue.run(ctx) })
+	g.Go(func() error { return a.catalogue.Run(ctx) })
 	g.Go(func() error { return a.poll(ctx) })
 	g.Go(func() error { return a.sweep(ctx) })
 	g.Go(func() error { return a.take(ctx) })

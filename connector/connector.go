@@ -28,6 +28,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/admin"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/connector/positions"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -346,11 +347,14 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	if a.cursors, err = b.Bucket(ctx, c.cfg.Names.Cursors); err != nil {
 		return err
 	}
-	positions, err := b.Bucket(ctx, c.cfg.Names.Positions)
+	listed, err := b.Bucket(ctx, c.cfg.Names.Positions)
 	if err != nil {
 		return err
 	}
-	a.catalogue = newCatalogue(a, positions)
+	a.catalogue = positions.New(positions.Config{
+		Account: cfg.Name, Comeet: client, Bucket: listed, Now: b.Now, Interval: c.cfg.PositionsInterval, RequestTimeout: c.cfg.RequestTimeout,
+		OnReading: a.metrics.positions, Log: log,
+	})
 	if a.objects, err = b.Objects(ctx, c.cfg.Names.Files); err != nil {
 		return err
 	}

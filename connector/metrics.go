@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/positions"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -138,12 +139,12 @@ func (m *accountMetrics) answered(o comeet.Observation) {
 	m.m.took.WithLabelValues(m.account, op).Observe(o.Took.Seconds())
 }
 
-func (m *accountMetrics) positions(list []position) {
+func (m *accountMetrics) positions(list []positions.Position) {
 	var n [3]float64
 	for _, p := range list {
-		n[p.state()]++
+		n[p.State()]++
 	}
-	m.m.byState.WithLabelValues(m.account, "open").Set(n[stateOpen])
-	m.m.byState.WithLabelValues(m.account, "on_hold").Set(n[stateOnHold])
-	m.m.byState.WithLabelValues(m.account, "closed").Set(n[stateClosed])
+	m.m.byState.WithLabelValues(m.account, "open").Set(n[positions.Open])
+	m.m.byState.WithLabelValues(m.account, "on_hold").Set(n[positions.OnHold])
+	m.m.byState.WithLabelValues(m.account, "closed").Set(n[positions.Closed])
 }

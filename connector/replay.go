@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/connector/positions"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -89,7 +89,7 @@ func (d *Desk) Replay(ctx context.Context, seqs []uint64, o ReplayOptions, tell 
 	if o.Edited != nil && len(seqs) != 1 {
 		return errors.New("an edited event replaces exactly one dead letter: name its sequence")
 	}
-	r := &replay{Desk: d, o: o, known: map[string][]position{}}
+	r := &replay{Desk: d, o: o, known: map[string][]positions.Position{}}
 	for _, seq := range seqs {
 		out, err := r.one(ctx, seq)
 		if err != nil {
@@ -105,7 +105,7 @@ type replay struct {
 	*Desk
 	o ReplayOptions
 	// known are each account's positions, read once.
-	known map[string][]position
+	known map[string][]positions.Position
 	// next is when the throttle lets the next one pass.
 	next time.Time
 }
@@ -304,26 +304,30 @@ func (r *replay) matchNow(ctx context.Context, f *Forecast, s *ledger.Sourced) e
 		f.Verdict, f.Message = VerdictUnmatched, "would be matched: the positions of account "+s.Op.Account+" are not on the bus yet"
 		return nil
 	}
-	to, no := find(list, s.Data.Position)
-	if no != nil && no.reason != events.ReasonPositionAmbiguous {
-		for _, a := range r.cfg.Accounts {
-			if a.Name == s.Op.Account && a.FallbackPosition != "" {
-				if fallback, closed := find(list, events.Position{UID: a.FallbackPosition}); closed == nil {
-					to, no = match{fallback.uid, events.MatchedByFallback}, nil
-				}
-			}
-		}
+	to, no := positions.Find(list, s.Data.Position)
+	if no != nil {
+		to, no = positions.Fallback(list, r.fallback(s.Op.Account), no)
 	}
 	if no != nil {
-		f.Verdict, f.Reason, f.Message = VerdictPosition, no.reason, "still "+string(no.reason)+": "+no.message
+		f.Verdict, f.Reason, f.Message = VerdictPosition, no.Reason, "still "+string(no.Reason)+": "+no.Message
 		return nil
 	}
-	f.Verdict, f.PositionUID, f.MatchedBy = VerdictSubmit, to.uid, to.by
-	f.Message = fmt.Sprintf("would be submitted to position %s, matched by %s", to.uid, to.by)
+	f.Verdict, f.PositionUID, f.MatchedBy = VerdictSubmit, to.UID, to.By
+	f.Message = fmt.Sprintf("would be submitted to position %s, matched by %s", to.UID, to.By)
 	return nil
 }
 
-func (r *replay) positionsOf(ctx context.Context, account string) ([]position, error) {
+// fallback is the account's fallback position; empty if it has none.
+func (r *replay) fallback(account string) string {
+	for _, a := range r.cfg.Accounts {
+		if a.Name == account {
+			return a.FallbackPosition
+		}
+	}
+	return ""
+}
+
+func (r *replay) positionsOf(ctx context.Context, account string) ([]positions.Position, error) {
 	if list, ok := r.known[account]; ok {
 		return list, nil
 	}
@@ -331,16 +335,9 @@ func (r *replay) positionsOf(ctx context.Context, account string) ([]position, e
 	if err != nil {
 		return nil, err
 	}
-	stored, err := bucket.All(ctx, account)
+	list, err := positions.Read(ctx, bucket, account)
 	if err != nil {
 		return nil, err
-	}
-	var list []position
-	for _, raw := range stored {
-		var p position
-		if json.Unmarshal(raw, &p) == nil {
-			list = append(list, p)
-		}
 	}
 	r.known[account] = list
 	return list, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/connector/positions"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -149,9 +150,9 @@ func (s *submission) isMine(last ledger.Entry) bool {
 // attempt matches, claims and sends. settled is the claim of the attempt before, if that was settled as not landed: it has
 // fixed the act, and nothing is matched again.
 func (s *submission) attempt(last ledger.Entry, settled *events.Claimed) (ledger.Entry, bool, error) {
-	to := match{}
+	to := positions.Match{}
 	if s.repeats = settled != nil; s.repeats {
-		to = match{uid: settled.PositionUID, by: settled.MatchedBy}
+		to = positions.Match{UID: settled.PositionUID, By: settled.MatchedBy}
 	} else {
 		var no *refusal
 		var err error
@@ -203,7 +204,7 @@ func (s *submission) ensurePermit() error {
 
 // claim writes down the act before it is done. Look-ups reach back to the first attempt that is still unsettled, so its time
 // stays.
-func (s *submission) claim(last ledger.Entry, to match, settled *events.Claimed) (ledger.Entry, bool, error) {
+func (s *submission) claim(last ledger.Entry, to positions.Match, settled *events.Claimed) (ledger.Entry, bool, error) {
 	attempt, doubts, unsettled, since := 1, 0, 0, s.comeetNow()
 	if c := last.Claimed(); c != nil {
 		attempt = c.Attempt + 1
@@ -216,7 +217,7 @@ func (s *submission) claim(last ledger.Entry, to match, settled *events.Claimed)
 	}
 	e := s.newEvent(&events.Claimed{
 		Account: s.op.Account, Operation: s.op.ID, State: events.StateClaimed, Attempt: attempt,
-		PositionUID: to.uid, MatchedBy: to.by, PartnerCandidateID: s.partnerID, Owner: s.cfg.Replica,
+		PositionUID: to.UID, MatchedBy: to.By, PartnerCandidateID: s.partnerID, Owner: s.cfg.Replica,
 		ComeetTime: since, Doubts: doubts, Unsettled: unsettled, Sourced: *s.ref(),
 	})
 	entry, won, err := s.ledger.Put(s.work, s.op, last.Seq, e)

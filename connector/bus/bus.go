@@ -169,7 +169,7 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 			return nil, fmt.Errorf("connect to the bus: %w", err)
 		}
 		notify(ConnEvent{State: "disconnected", Err: err})
-		if !pause(ctx, 250*time.Millisecond) {
+		if !Sleep(ctx, 250*time.Millisecond) {
 			return nil, fmt.Errorf("connect to the bus: %w (last: %w)", context.Cause(ctx), err)
 		}
 	}
@@ -296,7 +296,8 @@ func (b *Bus) StreamState(ctx context.Context, stream, filter string) (StreamSta
 	return st, nil
 }
 
-func pause(ctx context.Context, d time.Duration) bool {
+// Sleep waits for d, and reports whether the context still lives.
+func Sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

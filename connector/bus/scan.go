@@ -52,7 +52,7 @@ func (b *Bus) Scan(ctx context.Context, spec ScanSpec, visit func(Stored) error)
 			return err
 		}
 		// What ended it at once may take a while to heal.
-		if s.last == before && !pause(ctx, 50*time.Millisecond) {
+		if s.last == before && !Sleep(ctx, 50*time.Millisecond) {
 			return context.Cause(ctx)
 		}
 	}

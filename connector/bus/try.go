@@ -151,7 +151,7 @@ func (b *Bus) wait(ctx context.Context, d time.Duration) bool {
 	if !b.nc.IsConnected() {
 		return b.untilConnected(ctx, max(d, time.Second)) && ctx.Err() == nil
 	}
-	return pause(ctx, d)
+	return Sleep(ctx, d)
 }
 
 // untilConnected waits for the connection, if it is away, for at most d; 0 means for as long as it takes. It returns false if

@@ -1,4 +1,4 @@
-package connector
+package positions_test
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/comeet-connector/comeet-connector/connector/positions"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -17,11 +18,11 @@ var (
 	someStatuses = []string{"open", "Open", "closed", "CLOSED", "on hold", "On_Hold", "onhold", "paused", ""}
 )
 
-func genPositions(t *rapid.T) []position {
+func genPositions(t *rapid.T) []positions.Position {
 	n := rapid.IntRange(0, 8).Draw(t, "n")
-	out := make([]position, n)
+	out := make([]positions.Position, n)
 	for i := range out {
-		out[i] = position{
+		out[i] = positions.Position{
 			UID: fmt.Sprintf("4%d.16A", i), Name: rapid.SampledFrom(someNames).Draw(t, "name"),
 			CustomID:   rapid.SampledFrom([]string{"", "BE-1", "be-1", "X"}).Draw(t, "custom_id"),
 			Department: rapid.SampledFrom([]string{"", "R&D", "r&d", "BI"}).Draw(t, "department"),
@@ -51,14 +52,14 @@ func genRef(t *rapid.T) events.Position {
 func TestFind(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		positions, ref := genPositions(t), genRef(t)
+		known, ref := genPositions(t), genRef(t)
 		same := func(a, b string) bool {
 			return strings.EqualFold(strings.Join(strings.Fields(a), " "), strings.Join(strings.Fields(b), " "))
 		}
 		count := map[string]int{}
 		var only string
-		var answering []position
-		for _, p := range positions {
+		var answering []positions.Position
+		for _, p := range known {
 			answers := ref.UID != "" && p.UID == ref.UID || ref.CustomID != "" && p.CustomID == ref.CustomID ||
 				ref.Name != "" && same(p.Name, ref.Name) && (ref.Department == "" || same(p.Department, ref.Department)) &&
 					(ref.Location == "" || same(p.Location, ref.Location))
@@ -89,25 +90,60 @@ func TestFind(t *testing.T) {
 			want = events.ReasonPositionNotFound
 		}
 
-		check := func(list []position) {
-			got, why := find(list, ref)
+		check := func(list []positions.Position) {
+			got, why := positions.Find(list, ref)
 			if want == "" {
-				if why != nil || got.uid != only {
+				if why != nil || got.UID != only {
 					t.Fatalf("matched %+v (%+v), want %s", got, why, only)
 				}
 				return
 			}
-			if why == nil || why.reason != want {
+			if why == nil || why.Reason != want {
 				t.Fatalf("refusal %+v, want %s", why, want)
 			}
-			if why.message == "" || strings.Contains(why.message, "ngineer") {
-				t.Fatalf("message %q must say what to do and quote no name", why.message)
+			if why.Message == "" || strings.Contains(why.Message, "ngineer") {
+				t.Fatalf("message %q must say what to do and quote no name", why.Message)
 			}
 		}
-		check(positions)
+		check(known)
 		check(answering)
-		reversed := slices.Clone(positions)
+		reversed := slices.Clone(known)
 		slices.Reverse(reversed)
 		check(reversed)
 	})
+}
+
+// The fallback is for a candidate whose own position can't take it, never for one whose position nobody can tell.
+func TestFallback(t *testing.T) {
+	t.Parallel()
+	list := []positions.Position{{UID: "1", Status: "open"}, {UID: "2", Status: "closed"}}
+	for _, tt := range []struct {
+		name, uid string
+		reason    events.Reason
+		takes     bool
+		says      string // what the refusal adds
+	}{
+		{"none", "", events.ReasonPositionClosed, false, ""},
+		{"open", "1", events.ReasonPositionClosed, true, ""},
+		{"closed itself", "2", events.ReasonPositionNotFound, false, "nor can the account's fallback position take it: the position is closed"},
+		{"unknown itself", "3", events.ReasonPositionOnHold, false, "fallback position"},
+		{"for an ambiguous reference", "1", events.ReasonPositionAmbiguous, false, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, why := positions.Fallback(list, tt.uid, &positions.Refusal{Reason: tt.reason, Message: "the first reason"})
+			if tt.takes {
+				if why != nil || got != (positions.Match{UID: tt.uid, By: events.MatchedByFallback}) {
+					t.Errorf("matched %+v (%+v)", got, why)
+				}
+				return
+			}
+			if why == nil || why.Reason != tt.reason || !strings.HasPrefix(why.Message, "the first reason") || !strings.Contains(why.Message, tt.says) {
+				t.Fatalf("refusal %+v", why)
+			}
+			if tt.says == "" && why.Message != "the first reason" {
+				t.Errorf("refusal %+v", why)
+			}
+		})
+	}
 }
