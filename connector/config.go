@@ -12,6 +12,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -83,7 +84,7 @@ type Config struct {
 	AdminAddr string
 	// Replica names this process among its like, for claims and logs. Defaults to the host's name and a random part.
 	Replica string
-	// EventSource is the CloudEvents `source` of what the connector publishes. Defaults to /comeet-connector.
+	// EventSource is the CloudEvents `source` of what the connector publishes. Defaults to ledger.DefaultSource, /comeet-connector.
 	EventSource string
 	// Log receives everything that the connector has to say. The zero value is silent.
 	Log zerolog.Logger
@@ -132,7 +133,7 @@ func (c Config) WithDefaults() Config {
 	set(&c.DrainTimeout, c.RequestTimeout+c.SettleDelay)
 	set(&c.MemberTTL, 10*time.Second)
 	set(&c.AdminAddr, "127.0.0.1:8080")
-	set(&c.EventSource, "/comeet-connector")
+	set(&c.EventSource, ledger.DefaultSource)
 	if c.Replica == "" {
 		c.Replica = replicaName()
 	}

@@ -4,8 +4,11 @@
 // is created for an operation; every state that a poll sees reaches the bus once and in order. All state lives in JetStream,
 // so a process may be killed at any moment and another one goes on.
 //
-// The files follow one event: take (intake.go), decode, match, submit, settle, outcome, refuse; then the way back: status
-// and poll.
+// The files follow one event: intake, decode, match, files, submit, settle, outcome, refuse, deadletter; then the way back: poll,
+// pending, sweep, status. Around them: account (what one account has for itself), connector (lifecycle), ownership and booking (who
+// serves an account), pause, room, expire, unserved, watchdog, metrics.
+//
+// Where a candidate goes is decided in package positions. What operators do is package ops: another process, which needs the bus alone.
 package connector
 
 import (

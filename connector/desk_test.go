@@ -20,17 +20,18 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/connector/ops"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
 // desk opens the operators' desk.
-func (w *world) desk(change ...func(*connector.Config)) *connector.Desk {
+func (w *world) desk(change ...func(*ops.Config)) *ops.Client {
 	w.Helper()
-	cfg := w.config(zerolog.New(w.logs))
+	cfg := ops.Config{NATSURL: w.NATSURL, Log: zerolog.New(w.logs)}
 	for _, c := range change {
 		c(&cfg)
 	}
-	d, err := connector.OpenDesk(w.Context(), cfg)
+	d, err := ops.Open(w.Context(), cfg)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func (w *world) desk(change ...func(*connector.Config)) *connector.Desk {
 	return d
 }
 
-func (w *world) list(d *connector.Desk, f connector.LetterFilter) []connector.Letter {
+func (w *world) list(d *ops.Client, f ops.LetterFilter) []ops.Letter {
 	w.Helper()
 	out, err := d.List(w.Context(), f)
 	if err != nil {
@@ -48,42 +49,42 @@ func (w *world) list(d *connector.Desk, f connector.LetterFilter) []connector.Le
 }
 
 // replay replays letters and returns what came of each.
-func (w *world) replay(d *connector.Desk, o connector.ReplayOptions, seqs ...uint64) []connector.Replayed {
+func (w *world) replay(d *ops.Client, o ops.ReplayOptions, seqs ...uint64) []ops.Replayed {
 	w.Helper()
-	var out []connector.Replayed
-	if err := d.Replay(w.Context(), seqs, o, func(r connector.Replayed) { out = append(out, r) }); err != nil {
+	var out []ops.Replayed
+	if err := d.Replay(w.Context(), seqs, o, func(r ops.Replayed) { out = append(out, r) }); err != nil {
 		w.Fatal(err)
 	}
 	w.checkLeaks(fmt.Sprintf("%+v", out))
 	return out
 }
 
-func (w *world) forecast(d *connector.Desk, seq uint64) connector.Replayed {
+func (w *world) forecast(d *ops.Client, seq uint64) ops.Replayed {
 	w.Helper()
-	return w.replay(d, connector.ReplayOptions{DryRun: true}, seq)[0]
+	return w.replay(d, ops.ReplayOptions{DryRun: true}, seq)[0]
 }
 
 // refused publishes one event that must fail and returns its letter.
-func (w *world) refused(d *connector.Desk, id string, data *events.Sourced) connector.Letter {
+func (w *world) refused(d *ops.Client, id string, data *events.Sourced) ops.Letter {
 	w.Helper()
 	w.publish(id, data)
 	return w.letterOf(d, id)
 }
 
 // letterOf waits for an event's refusal and returns its letter.
-func (w *world) letterOf(d *connector.Desk, id string) connector.Letter {
+func (w *world) letterOf(d *ops.Client, id string) ops.Letter {
 	w.Helper()
 	f, ok := w.outcome(id).Data.(*events.Failed)
 	if !ok {
 		w.Fatalf("%s was not refused", id)
 	}
-	for _, l := range w.list(d, connector.LetterFilter{}) {
+	for _, l := range w.list(d, ops.LetterFilter{}) {
 		if l.Seq == f.DeadLetter.Sequence {
 			return l
 		}
 	}
 	w.Fatalf("the letter of %s is not listed", id)
-	return connector.Letter{}
+	return ops.Letter{}
 }
 
 // publishInvalid stores an event with a misspelled field.
@@ -188,7 +189,7 @@ func TestDeskFromRefusalToCandidate(t *testing.T) {
 		seqs, oldest = append(seqs, l.Seq), append(oldest, c.reason)
 	}
 
-	letters := w.list(d, connector.LetterFilter{})
+	letters := w.list(d, ops.LetterFilter{})
 	var newest []events.Reason
 	for _, l := range slices.Backward(letters) {
 		newest = append(newest, l.Reason)
@@ -196,10 +197,10 @@ func TestDeskFromRefusalToCandidate(t *testing.T) {
 	if diff := cmp.Diff(oldest, newest); diff != "" {
 		t.Errorf("the newest should come first: %s", diff)
 	}
-	if groups := connector.GroupLetters(letters); len(groups) != len(cases) || groups[0].Count != 1 || groups[0].Oldest.IsZero() {
+	if groups := ops.GroupLetters(letters); len(groups) != len(cases) || groups[0].Count != 1 || groups[0].Oldest.IsZero() {
 		t.Errorf("groups: %+v", groups)
 	}
-	for name, f := range map[string]connector.LetterFilter{
+	for name, f := range map[string]ops.LetterFilter{
 		"account": {Account: "default", Since: letters[0].Stored}, "reason": {Reason: letters[0].Reason},
 		"candidate": {CandidateID: letters[0].CandidateID, Source: source},
 	} {
@@ -207,7 +208,7 @@ func TestDeskFromRefusalToCandidate(t *testing.T) {
 			t.Errorf("by %s: %+v", name, got)
 		}
 	}
-	for name, f := range map[string]connector.LetterFilter{
+	for name, f := range map[string]ops.LetterFilter{
 		"account": {Account: "other"}, "reason": {Reason: "none"}, "source": {Source: "/nobody"}, "since": {Since: time.Now().Add(time.Hour)},
 	} {
 		if got := w.list(d, f); len(got) != 0 {
@@ -220,12 +221,12 @@ func TestDeskFromRefusalToCandidate(t *testing.T) {
 
 	for n, c := range cases {
 		before := w.forecast(d, seqs[n])
-		want := connector.VerdictSubmit
+		want := ops.VerdictSubmit
 		switch {
 		case c.reason == events.ReasonInvalidEvent:
-			want = connector.VerdictInvalid
+			want = ops.VerdictInvalid
 		case strings.HasPrefix(string(c.reason), "position_"):
-			want = connector.VerdictPosition
+			want = ops.VerdictPosition
 			if before.Reason != c.reason {
 				t.Errorf("%s: forecast %+v", c.reason, before)
 			}
@@ -233,12 +234,12 @@ func TestDeskFromRefusalToCandidate(t *testing.T) {
 		if before.Verdict != want || before.Sent || before.InDoubt != (c.reason == events.ReasonInDoubt) {
 			t.Errorf("%s: forecast %+v, want %s", c.reason, before, want)
 		}
-		if want != connector.VerdictSubmit || before.InDoubt {
-			if kept := w.replay(d, connector.ReplayOptions{}, seqs[n])[0]; kept.Sent || kept.Kept == "" {
+		if want != ops.VerdictSubmit || before.InDoubt {
+			if kept := w.replay(d, ops.ReplayOptions{}, seqs[n])[0]; kept.Sent || kept.Kept == "" {
 				t.Errorf("%s: replayed although it can't succeed or may do harm: %+v", c.reason, kept)
 			}
 		}
-		o := connector.ReplayOptions{Sure: true}
+		o := ops.ReplayOptions{Sure: true}
 		if c.reason == events.ReasonInvalidEvent {
 			raw, err := d.Raw(t.Context(), seqs[n])
 			if err != nil {
@@ -250,23 +251,23 @@ func TestDeskFromRefusalToCandidate(t *testing.T) {
 			if err := c.mend(); err != nil {
 				t.Fatal(err)
 			}
-			w.eventually("the bus to know that "+string(c.reason)+" is mended", func() bool { return w.forecast(d, seqs[n]).Verdict == connector.VerdictSubmit })
+			w.eventually("the bus to know that "+string(c.reason)+" is mended", func() bool { return w.forecast(d, seqs[n]).Verdict == ops.VerdictSubmit })
 		}
-		if r := w.replay(d, o, seqs[n])[0]; !r.Sent || r.SourcedSeq == 0 || r.Verdict != connector.VerdictSubmit {
+		if r := w.replay(d, o, seqs[n])[0]; !r.Sent || r.SourcedSeq == 0 || r.Verdict != ops.VerdictSubmit {
 			t.Errorf("%s: %+v", c.reason, r)
 		}
 		if diff := cmp.Diff([]string{string(c.reason), "created"}, w.accepted(fmt.Sprint("e", n))); diff != "" {
 			t.Errorf("%s: outcomes: %s", c.reason, diff)
 		}
 	}
-	if left := w.list(d, connector.LetterFilter{}); len(left) != 0 {
+	if left := w.list(d, ops.LetterFilter{}); len(left) != 0 {
 		t.Errorf("left on the desk: %+v", left)
 	}
 	w.candidates(len(cases))
 }
 
 // checkMasked looks at a letter both ways: masked, its structure is there and nothing of the person.
-func (w *world) checkMasked(d *connector.Desk, seq uint64) {
+func (w *world) checkMasked(d *ops.Client, seq uint64) {
 	w.Helper()
 	masked, err := d.Show(w.Context(), seq, false)
 	if err != nil {
@@ -318,11 +319,11 @@ func TestDeskTakesEveryLetter(t *testing.T) {
 	w.run()
 	d := w.desk()
 	w.eventually("all letters", func() bool { return len(w.read()) == len(cases) })
-	letters := w.list(d, connector.LetterFilter{Reason: events.ReasonInvalidEvent})
+	letters := w.list(d, ops.LetterFilter{Reason: events.ReasonInvalidEvent})
 	if len(letters) != len(cases) {
 		t.Fatalf("%d letters for %d events", len(letters), len(cases))
 	}
-	shown := map[string]connector.ShownLetter{}
+	shown := map[string]ops.ShownLetter{}
 	for _, l := range letters {
 		raw, err := d.Raw(t.Context(), l.Seq)
 		if err != nil {
@@ -339,7 +340,7 @@ func TestDeskTakesEveryLetter(t *testing.T) {
 		text := strings.ReplaceAll(string(all), "X-"+mailMark, "") // header names are a program's
 		w.checkLeaks(text)
 		shown[string(raw)] = s
-		if f := w.forecast(d, l.Seq); f.Verdict != connector.VerdictInvalid || len(f.Violations) == 0 {
+		if f := w.forecast(d, l.Seq); f.Verdict != ops.VerdictInvalid || len(f.Violations) == 0 {
 			t.Errorf("forecast of %q: %+v", raw, f)
 		}
 	}
@@ -371,19 +372,19 @@ func TestDeskDiscards(t *testing.T) {
 	if err := d.Discard(t.Context(), " ", first.Seq); err == nil {
 		t.Error("discarded without a reason")
 	}
-	gone, ok := errors.AsType[*connector.GoneError](d.Discard(t.Context(), "position filled", 999, first.Seq))
+	gone, ok := errors.AsType[*ops.GoneError](d.Discard(t.Context(), "position filled", 999, first.Seq))
 	if !ok || gone.Seq != 999 || gone.Note != nil {
 		t.Errorf("a letter that never was: %v", gone)
 	}
-	if left := w.list(d, connector.LetterFilter{}); len(left) != 1 || left[0].Seq != second.Seq {
+	if left := w.list(d, ops.LetterFilter{}); len(left) != 1 || left[0].Seq != second.Seq {
 		t.Errorf("left: %+v", left)
 	}
 	_, err := d.Show(t.Context(), first.Seq, false)
-	gone, ok = errors.AsType[*connector.GoneError](err)
-	if !ok || gone.Note == nil || gone.Note.Action != connector.ActionDiscarded || gone.Note.Reason != "position filled" || gone.Note.Refused != events.ReasonPositionClosed {
+	gone, ok = errors.AsType[*ops.GoneError](err)
+	if !ok || gone.Note == nil || gone.Note.Action != ops.ActionDiscarded || gone.Note.Reason != "position filled" || gone.Note.Refused != events.ReasonPositionClosed {
 		t.Fatalf("after the discard: %v", err)
 	}
-	if r := w.forecast(d, first.Seq); r.Verdict != connector.VerdictGone || !strings.Contains(r.Message, "position filled") {
+	if r := w.forecast(d, first.Seq); r.Verdict != ops.VerdictGone || !strings.Contains(r.Message, "position filled") {
 		t.Errorf("replay of a discarded letter: %+v", r)
 	}
 	s, err := w.js.Stream(t.Context(), bus.DefaultNames.DeadLetters)
@@ -421,30 +422,30 @@ func TestReplayTwiceIsOneEvent(t *testing.T) {
 			if err := w.fake.Recruiter("default").ReopenPosition("22.0C1"); err != nil {
 				t.Fatal(err)
 			}
-			w.eventually("the bus to know", func() bool { return w.forecast(d, l.Seq).Verdict == connector.VerdictSubmit })
+			w.eventually("the bus to know", func() bool { return w.forecast(d, l.Seq).Verdict == ops.VerdictSubmit })
 			r.stop(w)
 
 			p := newProxy(t, w.NATSURL)
-			mortal := w.desk(func(cfg *connector.Config) { cfg.NATSURL = p.url() })
+			mortal := w.desk(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
 			lost := p.set(died.subject, died.stored)
 			ctx, kill := context.WithCancel(t.Context())
 			dead := make(chan error, 1)
 			go func() {
-				dead <- mortal.Replay(ctx, []uint64{l.Seq}, connector.ReplayOptions{}, func(connector.Replayed) {})
+				dead <- mortal.Replay(ctx, []uint64{l.Seq}, ops.ReplayOptions{}, func(ops.Replayed) {})
 			}()
 			<-lost
 			kill()
 			if err := <-dead; !errors.Is(err, context.Canceled) {
 				t.Fatalf("the operator's process: %v", err)
 			}
-			again := w.replay(d, connector.ReplayOptions{}, l.Seq)[0]
-			if noted := died.subject[0] == '$'; noted != (again.Verdict == connector.VerdictReplayed) || again.Sent == noted {
+			again := w.replay(d, ops.ReplayOptions{}, l.Seq)[0]
+			if noted := died.subject[0] == '$'; noted != (again.Verdict == ops.VerdictReplayed) || again.Sent == noted {
 				t.Errorf("again: %+v", again)
 			}
-			if last := w.replay(d, connector.ReplayOptions{}, l.Seq)[0]; last.Verdict != connector.VerdictGone {
+			if last := w.replay(d, ops.ReplayOptions{}, l.Seq)[0]; last.Verdict != ops.VerdictGone {
 				t.Errorf("a third time: %+v", last)
 			}
-			if left := w.list(d, connector.LetterFilter{}); len(left) != 0 {
+			if left := w.list(d, ops.LetterFilter{}); len(left) != 0 {
 				t.Errorf("left on the desk: %+v", left)
 			}
 			w.run()
@@ -472,7 +473,7 @@ func TestReplayWhileTheConnectorDies(t *testing.T) {
 		return comeettest.ActThen(comeettest.Hang()), true
 	})
 	victim := w.spawn(func(c *child) { c.Replica = "victim" })
-	if r := w.replay(d, connector.ReplayOptions{}, l.Seq)[0]; !r.Sent {
+	if r := w.replay(d, ops.ReplayOptions{}, l.Seq)[0]; !r.Sent {
 		t.Fatalf("%+v", r)
 	}
 	<-landed
@@ -494,12 +495,12 @@ func TestReplayFailsAgain(t *testing.T) {
 	bad := person(1)
 	bad.Position.UID = "22.0C1"
 	l := w.refused(d, "e1", bad)
-	if r := w.replay(d, connector.ReplayOptions{Anyway: true}, l.Seq)[0]; !r.Sent || r.Verdict != connector.VerdictPosition {
+	if r := w.replay(d, ops.ReplayOptions{Anyway: true}, l.Seq)[0]; !r.Sent || r.Verdict != ops.VerdictPosition {
 		t.Fatalf("%+v", r)
 	}
-	var letters []connector.Letter
+	var letters []ops.Letter
 	w.eventually("a new letter", func() bool {
-		letters = w.list(d, connector.LetterFilter{Reason: events.ReasonPositionClosed})
+		letters = w.list(d, ops.LetterFilter{Reason: events.ReasonPositionClosed})
 		return len(letters) == 1
 	})
 	if letters[0].Seq == l.Seq || letters[0].Replay == "" || letters[0].Operation != l.Operation {
@@ -521,9 +522,9 @@ func TestReplayEdited(t *testing.T) {
 	header := map[string][]string{"ce-specversion": {"1.0"}, "ce-id": {"e%201"}, "ce-source": {source}, "ce-type": {"candidate.sorced"},
 		"Content-Type": {"application/json"}, "X-Mine": {"kept"}, "Nats-Expected-Last-Sequence": {"0"}, "Nats-Msg-Id": {"m1"}}
 	w.publishRaw(sent{account: "default"}, header, data)
-	var letters []connector.Letter
+	var letters []ops.Letter
 	w.eventually("a letter", func() bool {
-		letters = w.list(d, connector.LetterFilter{Reason: events.ReasonInvalidEvent})
+		letters = w.list(d, ops.LetterFilter{Reason: events.ReasonInvalidEvent})
 		return len(letters) == 1
 	})
 	seq := letters[0].Seq
@@ -531,19 +532,19 @@ func TestReplayEdited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := w.replay(d, connector.ReplayOptions{Edited: raw}, seq)[0]; r.Sent || r.Verdict != connector.VerdictInvalid || r.Kept == "" || r.Violations[0].Pointer != "/type" {
+	if r := w.replay(d, ops.ReplayOptions{Edited: raw}, seq)[0]; r.Sent || r.Verdict != ops.VerdictInvalid || r.Kept == "" || r.Violations[0].Pointer != "/type" {
 		t.Errorf("not mended yet: %+v", r)
 	}
-	if err := d.Replay(t.Context(), []uint64{seq, seq}, connector.ReplayOptions{Edited: raw}, func(connector.Replayed) {}); err == nil {
+	if err := d.Replay(t.Context(), []uint64{seq, seq}, ops.ReplayOptions{Edited: raw}, func(ops.Replayed) {}); err == nil {
 		t.Error("one edit for two letters")
 	}
 	mended := bytes.Replace(raw, []byte("candidate.sorced"), []byte(events.TypeSourced), 1)
 	mended = bytes.Replace(mended, []byte(`"87.405"`), []byte(`"48.16A"`), 1)
 	// The positions come into their bucket while the connector works already.
 	w.eventually("a forecast by known positions", func() bool {
-		return w.replay(d, connector.ReplayOptions{Edited: mended, DryRun: true}, seq)[0].Verdict != connector.VerdictUnmatched
+		return w.replay(d, ops.ReplayOptions{Edited: mended, DryRun: true}, seq)[0].Verdict != ops.VerdictUnmatched
 	})
-	r := w.replay(d, connector.ReplayOptions{Edited: mended}, seq)[0]
+	r := w.replay(d, ops.ReplayOptions{Edited: mended}, seq)[0]
 	if !r.Sent || r.PositionUID != "48.16A" {
 		t.Fatalf("mended: %+v", r)
 	}
@@ -582,19 +583,19 @@ func TestReplayEditedTwice(t *testing.T) {
 	mended := bytes.Replace(raw, []byte("lastname"), []byte("last_name"), 1)
 	w.fake.Script(comeettest.CreateCandidate, comeettest.APIError(400, "invalid_email"))
 	p := newProxy(t, w.NATSURL)
-	mortal := w.desk(func(cfg *connector.Config) { cfg.NATSURL = p.url() })
+	mortal := w.desk(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
 	lost := p.set("deadletter.candidate.sourced.", false)
 	ctx, kill := context.WithCancel(t.Context())
 	dead := make(chan error, 1)
 	go func() {
-		dead <- mortal.Replay(ctx, []uint64{l.Seq}, connector.ReplayOptions{Edited: mended}, func(connector.Replayed) {})
+		dead <- mortal.Replay(ctx, []uint64{l.Seq}, ops.ReplayOptions{Edited: mended}, func(ops.Replayed) {})
 	}()
 	<-lost
 	kill()
 	<-dead
 	w.eventually("the first edit to be refused", func() bool { return len(w.read().outcomes()[source+" e1"]) == 2 })
 	better := bytes.Replace(mended, []byte(mailMark+".1@"), []byte(mailMark+".2@"), 1)
-	if r := w.replay(d, connector.ReplayOptions{Edited: better}, l.Seq)[0]; !r.Sent {
+	if r := w.replay(d, ops.ReplayOptions{Edited: better}, l.Seq)[0]; !r.Sent {
 		t.Errorf("the second edit: %+v", r)
 	}
 	if diff := cmp.Diff([]string{"invalid_event", "refused", "created"}, w.accepted("e1")); diff != "" {
@@ -618,7 +619,7 @@ func TestLettersOfAStreamMadeAnew(t *testing.T) {
 	if _, err := w.js.Publish(t.Context(), "deadletter.candidate.sourced.default.one", []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
-	if l := w.list(w.desk(), connector.LetterFilter{}); len(l) != 1 || l[0].Seq != old.Seq || l[0].Reason != "" {
+	if l := w.list(w.desk(), ops.LetterFilter{}); len(l) != 1 || l[0].Seq != old.Seq || l[0].Reason != "" {
 		t.Errorf("%+v", l)
 	}
 }
@@ -629,12 +630,12 @@ func TestForecasts(t *testing.T) {
 	w := newWorld(t, func(s *setup) { s.SettleDelay = 20 * time.Millisecond })
 	r := w.run(oftenRead)
 	d := w.desk()
-	withFallback := w.desk(func(cfg *connector.Config) { cfg.Accounts[0].FallbackPosition = "48.16A" })
+	withFallback := w.desk(func(cfg *ops.Config) { cfg.Fallbacks = map[string]string{"default": "48.16A"} })
 
 	closed := person(1)
 	closed.Position.UID = "22.0C1"
 	l := w.refused(d, "closed", closed)
-	if f := w.forecast(withFallback, l.Seq); f.Verdict != connector.VerdictSubmit || f.MatchedBy != events.MatchedByFallback || f.PositionUID != "48.16A" {
+	if f := w.forecast(withFallback, l.Seq); f.Verdict != ops.VerdictSubmit || f.MatchedBy != events.MatchedByFallback || f.PositionUID != "48.16A" {
 		t.Errorf("with a fallback: %+v", f)
 	}
 
@@ -644,10 +645,10 @@ func TestForecasts(t *testing.T) {
 	w.publish("twice-2", person(2))
 	w.accepted("twice-2")
 	uid := w.outcome("twice-2").Data.(*events.Accepted).CandidateUID
-	if f := w.forecast(d, twice.Seq); f.Verdict != connector.VerdictDuplicate || f.CandidateUID != uid {
+	if f := w.forecast(d, twice.Seq); f.Verdict != ops.VerdictDuplicate || f.CandidateUID != uid {
 		t.Errorf("of an accepted operation: %+v", f)
 	}
-	w.replay(d, connector.ReplayOptions{}, twice.Seq)
+	w.replay(d, ops.ReplayOptions{}, twice.Seq)
 	if diff := cmp.Diff([]string{"refused", "duplicate"}, w.accepted("twice-1")); diff != "" {
 		t.Error(diff)
 	}
@@ -661,7 +662,7 @@ func TestForecasts(t *testing.T) {
 	})
 	w.publish("busy-2", person(3))
 	<-held
-	if f := w.forecast(d, busy.Seq); f.Verdict != connector.VerdictInProgress {
+	if f := w.forecast(d, busy.Seq); f.Verdict != ops.VerdictInProgress {
 		t.Errorf("of an operation under way: %+v", f)
 	}
 	w.accepted("busy-2")
@@ -673,10 +674,10 @@ func TestForecasts(t *testing.T) {
 		w.fake.Script(comeettest.CreateCandidate, comeettest.Drop())
 	}
 	w.refused(d, "doubt-2", person(4))
-	if f := w.forecast(d, doubt.Seq); f.Verdict != connector.VerdictSubmit || !f.InDoubt || !strings.Contains(f.Message, "IN DOUBT") {
+	if f := w.forecast(d, doubt.Seq); f.Verdict != ops.VerdictSubmit || !f.InDoubt || !strings.Contains(f.Message, "IN DOUBT") {
 		t.Errorf("of an operation in doubt: %+v", f)
 	}
-	if kept := w.replay(d, connector.ReplayOptions{}, doubt.Seq)[0]; kept.Sent || kept.Kept == "" {
+	if kept := w.replay(d, ops.ReplayOptions{}, doubt.Seq)[0]; kept.Sent || kept.Kept == "" {
 		t.Errorf("replayed in doubt: %+v", kept)
 	}
 
@@ -691,7 +692,7 @@ func TestForecasts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if f := w.forecast(w.desk(), l.Seq); f.Verdict != connector.VerdictUnmatched {
+	if f := w.forecast(w.desk(), l.Seq); f.Verdict != ops.VerdictUnmatched {
 		t.Errorf("without positions on the bus: %+v", f)
 	}
 	w.candidates(2)
@@ -718,13 +719,13 @@ func TestReplayHeaders(t *testing.T) {
 	h["nats-odd"], h[ledger.ReplayHeader] = []string{"x"}, []string{"an older mark"}
 	small := letter("one", h, body)
 	large := letter("two", nil, append(body, bytes.Repeat([]byte(" "), int(w.nc.MaxPayload())-len(body))...))
-	if l := w.list(d, connector.LetterFilter{}); len(l) != 2 || l[0].Reason != "" || l[0].Outcome != 0 {
+	if l := w.list(d, ops.LetterFilter{}); len(l) != 2 || l[0].Reason != "" || l[0].Outcome != 0 {
 		t.Errorf("letters without an outcome: %+v", l)
 	}
-	if r := w.replay(d, connector.ReplayOptions{}, large)[0]; r.Sent || !strings.Contains(r.Kept, "max_payload") {
+	if r := w.replay(d, ops.ReplayOptions{}, large)[0]; r.Sent || !strings.Contains(r.Kept, "max_payload") {
 		t.Errorf("the largest: %+v", r)
 	}
-	r := w.replay(d, connector.ReplayOptions{}, small)[0]
+	r := w.replay(d, ops.ReplayOptions{}, small)[0]
 	s, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
 	if err != nil {
 		t.Fatal(err)
@@ -752,8 +753,8 @@ func TestReplayIsThrottled(t *testing.T) {
 		seqs = append(seqs, w.refused(d, fmt.Sprint("e", n), person(n)).Seq)
 	}
 	begun := time.Now()
-	w.replay(d, connector.ReplayOptions{Every: 100 * time.Millisecond, DryRun: true}, seqs...)
-	if r := w.replay(d, connector.ReplayOptions{Every: 100 * time.Millisecond}, seqs...); !r[3].Sent {
+	w.replay(d, ops.ReplayOptions{Every: 100 * time.Millisecond, DryRun: true}, seqs...)
+	if r := w.replay(d, ops.ReplayOptions{Every: 100 * time.Millisecond}, seqs...); !r[3].Sent {
 		t.Errorf("%+v", r)
 	}
 	if took := time.Since(begun); took < 300*time.Millisecond {
@@ -771,7 +772,7 @@ func TestDeskNeedsItsStreams(t *testing.T) {
 	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.DeadLetters); err != nil {
 		t.Fatal(err)
 	}
-	_, err := connector.OpenDesk(t.Context(), w.config(zerolog.Nop()))
+	_, err := ops.Open(t.Context(), ops.Config{NATSURL: w.NATSURL})
 	if !errors.Is(err, bus.ErrGone) || !strings.Contains(err.Error(), "setup --apply") {
 		t.Errorf("opened without dead letters: %v", err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/connector/ops"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -117,7 +118,7 @@ func (w *world) marks(of ...string) []string {
 	return out
 }
 
-func (w *world) erase(d *connector.Desk, id string, o connector.EraseOptions) *connector.Erasure {
+func (w *world) erase(d *ops.Client, id string, o ops.EraseOptions) *ops.Erasure {
 	w.Helper()
 	e, err := d.Erase(w.Context(), id, o)
 	if err != nil {
@@ -128,12 +129,12 @@ func (w *world) erase(d *connector.Desk, id string, o connector.EraseOptions) *c
 }
 
 // refuseToErase checks that an operation that is not at its end stays whole.
-func (w *world) refuseToErase(d *connector.Desk, id, why string) {
+func (w *world) refuseToErase(d *ops.Client, id, why string) {
 	w.Helper()
 	before := w.stored()
 	for _, dry := range []bool{true, false} {
-		e, err := d.Erase(w.Context(), id, connector.EraseOptions{DryRun: dry})
-		if !errors.Is(err, connector.ErrInFlight) || !strings.Contains(err.Error(), why) || e != nil {
+		e, err := d.Erase(w.Context(), id, ops.EraseOptions{DryRun: dry})
+		if !errors.Is(err, ops.ErrInFlight) || !strings.Contains(err.Error(), why) || e != nil {
 			w.Errorf("erased %+v, error %v, want %q", e, err, why)
 		}
 	}
@@ -178,7 +179,7 @@ func (w *world) marked(n int) *events.Sourced {
 }
 
 // live leads a person's life: accepted, a duplicate, refused and replayed, refused and discarded, invalid, moved by a recruiter.
-func (w *world) live(d *connector.Desk, data *events.Sourced) (uid string) {
+func (w *world) live(d *ops.Client, data *events.Sourced) (uid string) {
 	w.Helper()
 	w.publish("e1", data)
 	w.eventuallyKept("e1", "created")
@@ -187,7 +188,7 @@ func (w *world) live(d *connector.Desk, data *events.Sourced) (uid string) {
 	closed := *data
 	closed.Position.UID = "22.0C1"
 	first := w.refused(d, "closed-1", &closed)
-	w.replay(d, connector.ReplayOptions{Anyway: true}, first.Seq)
+	w.replay(d, ops.ReplayOptions{Anyway: true}, first.Seq)
 	w.eventuallyKept("closed-1", "position_closed", "position_closed")
 	second := w.refused(d, "closed-2", &closed)
 	if err := d.Discard(w.Context(), "filled", second.Seq); err != nil {
@@ -226,14 +227,14 @@ func TestErasedPersonLeavesNothing(t *testing.T) {
 	}
 
 	before := w.stored()
-	would := w.erase(d, "src-1", connector.EraseOptions{DryRun: true})
+	would := w.erase(d, "src-1", ops.EraseOptions{DryRun: true})
 	if len(w.stored()[bus.DefaultNames.Events]) < len(before[bus.DefaultNames.Events]) || len(w.marks(personMark)) == 0 {
 		t.Error("the dry run erased something")
 	}
-	if len(would.Operations) != 3 || len(would.Files) != 1 || would.Shared != nil || would.Kind != connector.KindCandidate {
+	if len(would.Operations) != 3 || len(would.Files) != 1 || would.Shared != nil || would.Kind != ops.KindCandidate {
 		t.Errorf("the dry run: %+v", would)
 	}
-	did := w.erase(d, "src-1", connector.EraseOptions{})
+	did := w.erase(d, "src-1", ops.EraseOptions{})
 	if diff := cmp.Diff(would, did); diff != "" {
 		t.Errorf("foreseen (-), done (+): %s", diff)
 	}
@@ -261,7 +262,7 @@ func TestErasedPersonLeavesNothing(t *testing.T) {
 			t.Errorf("%d outcomes of %s are left", n, id)
 		}
 	}
-	if l := w.list(d, connector.LetterFilter{}); len(l) != 1 || l[0].CandidateID != "other-7" {
+	if l := w.list(d, ops.LetterFilter{}); len(l) != 1 || l[0].CandidateID != "other-7" {
 		t.Errorf("letters: %+v", l)
 	}
 
@@ -314,12 +315,12 @@ func TestErasedPersonLeavesNothing(t *testing.T) {
 	}
 
 	// What was published again is erased by the operation, with its outcomes; the entry stays.
-	w.erase(d, opOf(data), connector.EraseOptions{})
-	w.erase(d, "bad", connector.EraseOptions{})
+	w.erase(d, opOf(data), ops.EraseOptions{})
+	w.erase(d, "bad", ops.EraseOptions{})
 	for _, m := range w.marks(gone...) {
 		t.Error(m)
 	}
-	if e := w.erase(d, opOf(data), connector.EraseOptions{}); len(e.Messages)+len(e.Files) != 0 || e.Operations[0].State != "erased" {
+	if e := w.erase(d, opOf(data), ops.EraseOptions{}); len(e.Messages)+len(e.Files) != 0 || e.Operations[0].State != "erased" {
 		t.Errorf("a third time: %+v", e)
 	}
 	w.entryOf(opOf(data))
@@ -369,7 +370,7 @@ func TestEraseRefusesWhatIsInFlight(t *testing.T) {
 	w.refuseToErase(d, "e1", "waits")
 	w.run()
 	w.eventuallyKept("e2", "duplicate")
-	w.erase(d, "e1", connector.EraseOptions{})
+	w.erase(d, "e1", ops.EraseOptions{})
 	for _, m := range w.marks("src-1", personMark) {
 		t.Error(m)
 	}
@@ -389,7 +390,7 @@ func TestEraseWaitsForTheFirstStatus(t *testing.T) {
 	w.refuseToErase(d, "src-1", "first status is not stored")
 	w.run(func(c *connector.Config) { c.Replica = "second" })
 	w.eventually("a first status", func() bool { return len(w.kept().statuses("default")) == 1 })
-	w.erase(d, "src-1", connector.EraseOptions{})
+	w.erase(d, "src-1", ops.EraseOptions{})
 	// The frozen worker stores that first status now, and finds what has happened.
 	first.thaw()
 	p.release()
@@ -422,7 +423,7 @@ func TestErasedInMidRequest(t *testing.T) {
 	if err := s.SecureDeleteMsg(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	if e := w.erase(w.desk(), opOf(person(1)), connector.EraseOptions{}); e.Operations[0].State != "claimed" {
+	if e := w.erase(w.desk(), opOf(person(1)), ops.EraseOptions{}); e.Operations[0].State != "claimed" {
 		t.Errorf("%+v", e)
 	}
 	close(answer)
@@ -453,12 +454,12 @@ func TestEraseDiesAtEveryStep(t *testing.T) {
 			}
 			die := func(at string, stored bool) error {
 				p := newProxy(t, w.NATSURL)
-				mortal := w.desk(func(cfg *connector.Config) { cfg.NATSURL = p.url() })
+				mortal := w.desk(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
 				lost := p.set(at, stored)
 				ctx, kill := context.WithCancel(t.Context())
 				defer kill()
 				dead := make(chan error, 1)
-				go func() { _, err := mortal.Erase(ctx, id, connector.EraseOptions{}); dead <- err }()
+				go func() { _, err := mortal.Erase(ctx, id, ops.EraseOptions{}); dead <- err }()
 				select {
 				case <-lost:
 				case err := <-dead:
@@ -485,11 +486,11 @@ func TestEraseDiesAtEveryStep(t *testing.T) {
 			w.publish("late", data)
 			w.eventually("the end of an event that came in between", func() bool { return slices.Equal(w.keptOf("late"), []string{"erased"}) })
 			w.noneOutstanding("default")
-			would := w.erase(d, id, connector.EraseOptions{DryRun: true})
+			would := w.erase(d, id, ops.EraseOptions{DryRun: true})
 			deaths := 0
 			for ; ; deaths++ {
 				err := die("$JS.API.STREAM.MSG.DELETE.", true)
-				if err == nil || errors.Is(err, connector.ErrUnknownID) {
+				if err == nil || errors.Is(err, ops.ErrUnknownID) {
 					break
 				}
 				if !errors.Is(err, context.Canceled) {
@@ -537,24 +538,24 @@ func TestEraseWhom(t *testing.T) {
 	w.settled()
 	w.noneOutstanding("default")
 	w.noneOutstanding("acme")
-	if _, err := d.Erase(t.Context(), "17", connector.EraseOptions{}); err == nil || !strings.Contains(err.Error(), "which kind") {
+	if _, err := d.Erase(t.Context(), "17", ops.EraseOptions{}); err == nil || !strings.Contains(err.Error(), "which kind") {
 		t.Errorf("a number of no kind: %v", err)
 	}
-	_, err := d.Erase(t.Context(), "17", connector.EraseOptions{Kind: connector.KindCandidate})
+	_, err := d.Erase(t.Context(), "17", ops.EraseOptions{Kind: ops.KindCandidate})
 	if err == nil || !strings.Contains(err.Error(), "account acme, source /sourcing/scout; account default, source /sourcing/another; account default, source /sourcing/scout") {
 		t.Errorf("several people: %v", err)
 	}
-	for _, o := range []connector.EraseOptions{{Account: "nobody"}, {Source: "/nobody"}} {
-		o.Kind = connector.KindCandidate
-		if _, err := d.Erase(t.Context(), "17", o); !errors.Is(err, connector.ErrUnknownID) {
+	for _, o := range []ops.EraseOptions{{Account: "nobody"}, {Source: "/nobody"}} {
+		o.Kind = ops.KindCandidate
+		if _, err := d.Erase(t.Context(), "17", o); !errors.Is(err, ops.ErrUnknownID) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
 	if n := len(w.stored()[bus.DefaultNames.Sourced]); n != 3 {
 		t.Errorf("%d events are left, want all", n)
 	}
-	for i, o := range []connector.EraseOptions{{Account: "acme"}, {Source: "/sourcing/another"}, {}} {
-		o.Kind = connector.KindCandidate
+	for i, o := range []ops.EraseOptions{{Account: "acme"}, {Source: "/sourcing/another"}, {}} {
+		o.Kind = ops.KindCandidate
 		e := w.erase(d, "17", o)
 		if len(e.Operations) != 1 || (len(e.Shared) == 1) != (i < 2) || (len(e.Files) == 1) != (i == 2) {
 			t.Errorf("%+v: %+v", o, e)
@@ -567,7 +568,7 @@ func TestEraseWhom(t *testing.T) {
 			t.Errorf("%+v: %d messages of the file are left", o, n)
 		}
 	}
-	if _, err := d.Erase(t.Context(), "17", connector.EraseOptions{Kind: connector.KindCandidate}); !errors.Is(err, connector.ErrUnknownID) {
+	if _, err := d.Erase(t.Context(), "17", ops.EraseOptions{Kind: ops.KindCandidate}); !errors.Is(err, ops.ErrUnknownID) {
 		t.Errorf("once more: %v", err)
 	}
 }
@@ -583,8 +584,8 @@ func TestEraseTheUnreadable(t *testing.T) {
 	w.publishRaw(sent{account: "default"}, nil, []byte(body))
 	w.publishRaw(sent{account: "default"}, map[string][]string{"ce-type": {"x"}, "ce-id": {"b1"}, "ce-source": {source}, "ce-specversion": {"1.0"}}, []byte(body[8:len(body)-1]))
 	w.publishRaw(sent{account: "default"}, nil, []byte("not of the contract"))
-	var letters []connector.Letter
-	w.eventually("the letters", func() bool { letters = w.list(d, connector.LetterFilter{}); return len(letters) == 3 })
+	var letters []ops.Letter
+	w.eventually("the letters", func() bool { letters = w.list(d, ops.LetterFilter{}); return len(letters) == 3 })
 	w.noneOutstanding("default")
 	w.eventually("their outcomes", func() bool { return len(w.kept()) == 3 })
 	for i, l := range letters {
@@ -598,7 +599,7 @@ func TestEraseTheUnreadable(t *testing.T) {
 		}
 	}
 	for i, l := range letters {
-		e := w.erase(d, fmt.Sprint(l.Seq), connector.EraseOptions{Kind: connector.KindLetter})
+		e := w.erase(d, fmt.Sprint(l.Seq), ops.EraseOptions{Kind: ops.KindLetter})
 		if len(e.Messages) != 3 || len(e.Files) != i || len(e.Shared) != 1-i {
 			t.Errorf("%+v", e)
 		}
@@ -606,7 +607,7 @@ func TestEraseTheUnreadable(t *testing.T) {
 	for _, m := range w.marks(personMark, name) {
 		t.Error(m)
 	}
-	if n := len(w.list(d, connector.LetterFilter{})); n != 1 {
+	if n := len(w.list(d, ops.LetterFilter{})); n != 1 {
 		t.Errorf("%d letters are left, want the other one", n)
 	}
 }
@@ -622,14 +623,14 @@ func TestReplayOfAnErasedOperation(t *testing.T) {
 	l := w.refused(d, "e1", data)
 	w.noneOutstanding("default")
 	was := w.letters()[l.Seq]
-	w.erase(d, "e1", connector.EraseOptions{})
+	w.erase(d, "e1", ops.EraseOptions{})
 	ack, err := w.js.Publish(t.Context(), was.Subject, was.Data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range []connector.ReplayOptions{{DryRun: true}, {Sure: true, Anyway: true}} {
+	for _, o := range []ops.ReplayOptions{{DryRun: true}, {Sure: true, Anyway: true}} {
 		r := w.replay(d, o, ack.Sequence)[0]
-		if r.Verdict != connector.VerdictErased || r.Sent || !strings.Contains(r.Message, "submission_id") || (r.Kept == "") != o.DryRun {
+		if r.Verdict != ops.VerdictErased || r.Sent || !strings.Contains(r.Message, "submission_id") || (r.Kept == "") != o.DryRun {
 			t.Errorf("%+v: %+v", o, r)
 		}
 	}
@@ -638,7 +639,7 @@ func TestReplayOfAnErasedOperation(t *testing.T) {
 		t.Fatal(err)
 	}
 	edited := bytes.Replace(raw, []byte(`"position":{"uid":"22.0C1"}`), []byte(`"position":{"uid":"87.405"},"submission_id":"anew"`), 1)
-	if r := w.replay(d, connector.ReplayOptions{Edited: edited}, ack.Sequence)[0]; !r.Sent {
+	if r := w.replay(d, ops.ReplayOptions{Edited: edited}, ack.Sequence)[0]; !r.Sent {
 		t.Errorf("a new act: %+v", r)
 	}
 	w.eventuallyKept("e1", "created")
@@ -653,20 +654,20 @@ func TestExplainTheErased(t *testing.T) {
 	w.publish("e1", person(1))
 	w.eventuallyKept("e1", "created")
 	w.noneOutstanding("default")
-	w.erase(d, "e1", connector.EraseOptions{})
+	w.erase(d, "e1", ops.EraseOptions{})
 	op := opOf(person(1))
-	life := w.explain(d, op, connector.ExplainOptions{})
+	life := w.explain(d, op, ops.ExplainOptions{})
 	tells(t, life, "operator: erased: all that the bus knew of this operation")
 	if len(life.Moments) != 1 || life.Operations[0].State != "erased" || life.Operations[0].CandidateID != "" {
 		t.Errorf("%+v", life)
 	}
-	if _, err := d.Explain(t.Context(), "e1", connector.ExplainOptions{}); !errors.Is(err, connector.ErrUnknownID) {
+	if _, err := d.Explain(t.Context(), "e1", ops.ExplainOptions{}); !errors.Is(err, ops.ErrUnknownID) {
 		t.Errorf("by an id that was erased: %v", err)
 	}
 	w.publish("e2", person(1))
 	w.eventuallyKept("e2", "erased")
 	for _, id := range []string{op, "e2"} {
-		life = w.explain(d, id, connector.ExplainOptions{})
+		life = w.explain(d, id, ops.ExplainOptions{})
 		tells(t, life, "operator: erased", "published: event e2", "connector: failed: erased")
 		if life.Operations[0].State != "erased" {
 			t.Errorf("%+v", life.Operations)
@@ -683,7 +684,7 @@ func TestErasedOperationExpires(t *testing.T) {
 	w.publish("e1", person(1))
 	w.eventuallyKept("e1", "created")
 	w.noneOutstanding("default")
-	w.erase(d, "e1", connector.EraseOptions{})
+	w.erase(d, "e1", ops.EraseOptions{})
 	r.stop(w)
 	stream, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
 	if err != nil {
@@ -717,10 +718,10 @@ func TestStatusOfTheLastMoment(t *testing.T) {
 	w.noneOutstanding("default")
 	uid := w.outcome("e1").Data.(*events.Accepted).CandidateUID
 	p := newProxy(t, w.NATSURL)
-	d := w.desk(func(cfg *connector.Config) { cfg.NATSURL = p.url() })
+	d := w.desk(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
 	held := p.set("$JS.API.STREAM.MSG.DELETE.", false)
 	done := make(chan error, 1)
-	go func() { _, err := d.Erase(t.Context(), "e1", connector.EraseOptions{}); done <- err }()
+	go func() { _, err := d.Erase(t.Context(), "e1", ops.EraseOptions{}); done <- err }()
 	<-held
 	if err := w.fake.Recruiter("default").Hire(uid); err != nil {
 		t.Fatal(err)
@@ -744,7 +745,7 @@ func TestLetterOfTheLastMoment(t *testing.T) {
 	w.publish("e1", person(1))
 	w.eventuallyKept("e1", "created")
 	w.noneOutstanding("default")
-	w.erase(w.desk(), "e1", connector.EraseOptions{})
+	w.erase(w.desk(), "e1", ops.EraseOptions{})
 	r.stop(w)
 	own := ledger.OpOf("default", source, person(1)).Of(ledger.Identity{Source: source, ID: "e2"})
 	if _, err := w.js.Publish(t.Context(), "deadletter.candidate.sourced.default."+own.ID, []byte(personMark)); err != nil {

@@ -10,13 +10,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
-	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ops"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-func (w *world) explain(d *connector.Desk, id string, o connector.ExplainOptions) *connector.Life {
+// client is the fake's client of an account.
+func (w *world) client(account string) (*comeet.Client, error) {
+	return comeet.NewClient(comeet.StaticCredentials(apiKeyOf(account), secret), comeet.WithBaseURL(w.BaseURL))
+}
+
+func (w *world) explain(d *ops.Client, id string, o ops.ExplainOptions) *ops.Life {
 	w.Helper()
 	life, err := d.Explain(w.Context(), id, o)
 	if err != nil {
@@ -33,7 +39,7 @@ func (w *world) explain(d *connector.Desk, id string, o connector.ExplainOptions
 }
 
 // tells checks that a life has moments with these words, in this order.
-func tells(t *testing.T, life *connector.Life, words ...string) {
+func tells(t *testing.T, life *ops.Life, words ...string) {
 	t.Helper()
 	var lines []string
 	next := 0
@@ -65,14 +71,14 @@ func TestExplainFromEveryID(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.fake.Script(comeettest.CreateCandidate, comeettest.APIError(400, "invalid_phone"))
-	w.replay(d, connector.ReplayOptions{Edited: bytes.Replace(raw, []byte("lastname"), []byte("last_name"), 1)}, l.Seq)
-	var again []connector.Letter
+	w.replay(d, ops.ReplayOptions{Edited: bytes.Replace(raw, []byte("lastname"), []byte("last_name"), 1)}, l.Seq)
+	var again []ops.Letter
 	w.eventually("the replay to be refused", func() bool {
-		again = w.list(d, connector.LetterFilter{Reason: events.ReasonRefused})
+		again = w.list(d, ops.LetterFilter{Reason: events.ReasonRefused})
 		return len(again) == 1
 	})
 	w.fake.Script(comeettest.CreateCandidate, comeettest.DropAfter())
-	w.replay(d, connector.ReplayOptions{}, again[0].Seq)
+	w.replay(d, ops.ReplayOptions{}, again[0].Seq)
 	w.accepted("e1")
 	w.publish("e2", person(1))
 	w.accepted("e2")
@@ -83,7 +89,7 @@ func TestExplainFromEveryID(t *testing.T) {
 	w.eventually("the rejection to be seen", func() bool { return w.last(uid).Status == comeettest.Rejected })
 	w.settled()
 
-	want := w.explain(d, "e1", connector.ExplainOptions{})
+	want := w.explain(d, "e1", ops.ExplainOptions{})
 	tells(t, want,
 		"/sourcing/scout: published: event e1, candidate src-1, breaking the contract",
 		"failed: invalid_event",
@@ -102,7 +108,7 @@ func TestExplainFromEveryID(t *testing.T) {
 	for _, o := range want.Operations {
 		states[o.State] = o.CandidateUID
 	}
-	if len(want.Operations) != 2 || states["accepted"] != uid || want.Kind != connector.KindEvent {
+	if len(want.Operations) != 2 || states["accepted"] != uid || want.Kind != ops.KindEvent {
 		t.Errorf("operations %+v, taken for %s", want.Operations, want.Kind)
 	}
 	for _, m := range want.Moments {
@@ -110,12 +116,12 @@ func TestExplainFromEveryID(t *testing.T) {
 			t.Errorf("somebody else's: %+v", m)
 		}
 	}
-	for id, kind := range map[string]connector.IDKind{
-		"src-1": connector.KindCandidate, uid: connector.KindUID, want.Operations[0].Operation: connector.KindOperation,
-		want.Operations[1].Operation: connector.KindOperation, fmt.Sprint(l.Seq): connector.KindLetter, fmt.Sprint(again[0].Seq): connector.KindLetter,
-		"e2": connector.KindEvent,
+	for id, kind := range map[string]ops.IDKind{
+		"src-1": ops.KindCandidate, uid: ops.KindUID, want.Operations[0].Operation: ops.KindOperation,
+		want.Operations[1].Operation: ops.KindOperation, fmt.Sprint(l.Seq): ops.KindLetter, fmt.Sprint(again[0].Seq): ops.KindLetter,
+		"e2": ops.KindEvent,
 	} {
-		got := w.explain(d, id, connector.ExplainOptions{Kind: kind})
+		got := w.explain(d, id, ops.ExplainOptions{Kind: kind})
 		if got.Kind != kind {
 			t.Errorf("%s was taken for %s, want %s", id, got.Kind, kind)
 		}
@@ -127,18 +133,18 @@ func TestExplainFromEveryID(t *testing.T) {
 		}
 	}
 	for _, id := range []string{"src-1", fmt.Sprint(l.Seq), "e2"} {
-		if diff := cmp.Diff(want.Moments, w.explain(d, id, connector.ExplainOptions{}).Moments); diff != "" {
+		if diff := cmp.Diff(want.Moments, w.explain(d, id, ops.ExplainOptions{}).Moments); diff != "" {
 			t.Errorf("from %s, its kind not told: %s", id, diff)
 		}
 	}
 
-	now := w.explain(d, "src-1", connector.ExplainOptions{Comeet: true})
+	now := w.explain(d, "src-1", ops.ExplainOptions{Comeet: w.client})
 	if last := now.Moments[len(now.Moments)-1]; last.Stream != "" || !strings.Contains(last.What, "now: candidate "+uid+": Rejected") {
 		t.Errorf("Comeet says %+v", last)
 	}
-	stranger := w.desk(func(cfg *connector.Config) { cfg.Accounts = nil })
-	tells(t, w.explain(stranger, "src-1", connector.ExplainOptions{Comeet: true}), "no credentials here for account default")
-	open := w.explain(d, "src-1", connector.ExplainOptions{Unmask: true, Comeet: true})
+	nobodys := func(string) (*comeet.Client, error) { return nil, nil }
+	tells(t, w.explain(d, "src-1", ops.ExplainOptions{Comeet: nobodys}), "no credentials here for account default")
+	open := w.explain(d, "src-1", ops.ExplainOptions{Unmask: true, Comeet: w.client})
 	if !bytes.Contains(open.Moments[0].Content, []byte(personMark)) || !bytes.Contains(open.Moments[len(open.Moments)-1].Content, []byte(mailMark)) {
 		t.Errorf("unmasked: %+v", open.Moments)
 	}
@@ -150,37 +156,37 @@ func TestExplainTheUnfinished(t *testing.T) {
 	w := newWorld(t)
 	d := w.desk()
 	w.publish("e1", person(1))
-	waiting := w.explain(d, "e1", connector.ExplainOptions{})
+	waiting := w.explain(d, "e1", ops.ExplainOptions{})
 	tells(t, waiting, "published: event e1")
 	if len(waiting.Operations) != 1 || waiting.Operations[0].State != "waiting" {
 		t.Errorf("%+v", waiting.Operations)
 	}
 	escaped := `{"specversion":"1.0","type":"candidate.sourced","source":"/s","id":"\u0065\u0039","data":{"candidate":{"id":"src-9","first_name":"A","last_name":"B"},"position":{"uid":"87.405"}}}`
 	w.publishRaw(sent{account: "default"}, nil, []byte(escaped))
-	tells(t, w.explain(d, "e9", connector.ExplainOptions{}), "/s: published: event e9, candidate src-9")
+	tells(t, w.explain(d, "e9", ops.ExplainOptions{}), "/s: published: event e9, candidate src-9")
 	w.publishRaw(sent{account: "default"}, nil, []byte("{"+personMark))
 	w.run()
 	w.accepted("e1")
-	var letters []connector.Letter
-	w.eventually("a letter", func() bool { letters = w.list(d, connector.LetterFilter{}); return len(letters) == 1 })
-	life := w.explain(d, fmt.Sprint(letters[0].Seq), connector.ExplainOptions{})
+	var letters []ops.Letter
+	w.eventually("a letter", func() bool { letters = w.list(d, ops.LetterFilter{}); return len(letters) == 1 })
+	life := w.explain(d, fmt.Sprint(letters[0].Seq), ops.ExplainOptions{})
 	tells(t, life, "unknown: published, breaking the contract", "put on the desk as dead letter", "failed: invalid_event")
 	if err := d.Discard(t.Context(), "noise", letters[0].Seq); err != nil {
 		t.Fatal(err)
 	}
-	tells(t, w.explain(d, fmt.Sprint(letters[0].Seq), connector.ExplainOptions{}), "published", "failed: invalid_event", ": noise")
+	tells(t, w.explain(d, fmt.Sprint(letters[0].Seq), ops.ExplainOptions{}), "published", "failed: invalid_event", ": noise")
 	// The note goes with the stream, the outcome stays.
 	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.DeadLetters); err != nil {
 		t.Fatal(err)
 	}
 	w.setUp()
-	tells(t, w.explain(w.desk(), fmt.Sprint(letters[0].Seq), connector.ExplainOptions{}), "published", "failed: invalid_event")
+	tells(t, w.explain(w.desk(), fmt.Sprint(letters[0].Seq), ops.ExplainOptions{}), "published", "failed: invalid_event")
 	for _, id := range []string{"", "nobody", "99", strings.Repeat("a", 26)} {
-		if _, err := d.Explain(t.Context(), id, connector.ExplainOptions{}); !errors.Is(err, connector.ErrUnknownID) {
+		if _, err := d.Explain(t.Context(), id, ops.ExplainOptions{}); !errors.Is(err, ops.ErrUnknownID) {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
-	if _, err := d.Explain(t.Context(), "src-1", connector.ExplainOptions{Kind: connector.KindEvent}); !errors.Is(err, connector.ErrUnknownID) {
+	if _, err := d.Explain(t.Context(), "src-1", ops.ExplainOptions{Kind: ops.KindEvent}); !errors.Is(err, ops.ErrUnknownID) {
 		t.Errorf("a candidate's id as an event's: %v", err)
 	}
 }
@@ -203,12 +209,12 @@ func TestExplainTellsProgress(t *testing.T) {
 		return s.CachedInfo().State.Msgs == n
 	})
 	told := 0
-	_, err := w.desk().Explain(t.Context(), "nobody", connector.ExplainOptions{Progress: func(stream string, read int) {
+	_, err := w.desk().Explain(t.Context(), "nobody", ops.ExplainOptions{Progress: func(stream string, read int) {
 		if told++; stream != bus.DefaultNames.Sourced || read != n {
 			t.Errorf("%d of %s", read, stream)
 		}
 	}})
-	if !errors.Is(err, connector.ErrUnknownID) || told != 1 {
+	if !errors.Is(err, ops.ErrUnknownID) || told != 1 {
 		t.Errorf("told %d times, then %v", told, err)
 	}
 }

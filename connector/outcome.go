@@ -133,7 +133,7 @@ const readTries = 6
 // not show the candidate: the outcome does not hang on that, and polls will tell its state.
 func (s *submission) read(uid string) (*comeet.Candidate, time.Time, error) {
 	opts := []comeet.CallOption{comeet.WithPriority(comeet.Settle)}
-	if isDigits(uid) {
+	if comeet.IsRealID(uid) {
 		opts = append(opts, comeet.ByRealID())
 	}
 	wait := s.cfg.SettleDelay/4 + 10*time.Millisecond
@@ -154,15 +154,6 @@ func (s *submission) read(uid string) (*comeet.Candidate, time.Time, error) {
 		break
 	}
 	return nil, time.Time{}, nil
-}
-
-func isDigits(s string) bool {
-	for _, r := range s {
-		if r < '0' || r > '9' {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // finishAccepted ends an event whose operation is accepted already: by itself in an earlier delivery, or by another event,

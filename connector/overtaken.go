@@ -77,7 +77,7 @@ func (s *submission) confirm(accepted ledger.Entry, claim *events.Claimed) error
 // that no operation follows; nil if there is none.
 func (s *submission) secondOf(first *events.Accepted, claim *events.Claimed) (second *found, err error) {
 	uid := first.CandidateUID
-	if isDigits(uid) {
+	if comeet.IsRealID(uid) {
 		c, _, err := s.read(uid)
 		if err != nil || c == nil {
 			return nil, err // lists don't show the number by which it is known

@@ -172,7 +172,7 @@ func (a *account) observe(ctx context.Context, s sighting) error {
 		if known == nil || known.Merged {
 			return nil
 		}
-		if s.candidate != nil && isDigits(s.uid) && s.candidate.UID != s.uid {
+		if s.candidate != nil && comeet.IsRealID(s.uid) && s.candidate.UID != s.uid {
 			if err := a.followAs(ctx, s, known, last.Event.Extensions); err != nil {
 				return err
 			}
@@ -293,7 +293,7 @@ func (a *account) lookAfter(ctx context.Context, s sighting, memory uint64) (aga
 // Comeet's other kind of id; what is shown then has another uid.
 func (a *account) look(ctx context.Context, uid string, p comeet.Priority) (s sighting, shown bool, err error) {
 	opts := []comeet.CallOption{comeet.WithPriority(p)}
-	if isDigits(uid) {
+	if comeet.IsRealID(uid) {
 		opts = append(opts, comeet.ByRealID())
 	}
 	c, answer, err := a.comeet.RetrieveCandidate(ctx, uid, opts...)

@@ -15,9 +15,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/rs/zerolog"
-
-	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/ops"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -30,23 +28,6 @@ type deadlettersCommand struct {
 	Discard lettersDiscardCommand `cmd:"" help:"Erase dead letters for good; a note with the reason stays."`
 }
 
-// openDesk joins the bus without its everyday messages.
-func openDesk(ctx context.Context, s *settings) (*connector.Desk, error) {
-	cfg, err := s.busConfig()
-	if err != nil {
-		return nil, err
-	}
-	cfg.Accounts = s.fallbacks()
-	return connector.OpenDesk(ctx, quietly(cfg))
-}
-
-func quietly(cfg connector.Config) connector.Config {
-	if cfg.Log.GetLevel() == zerolog.InfoLevel {
-		cfg.Log = cfg.Log.Level(zerolog.WarnLevel)
-	}
-	return cfg
-}
-
 // letterFlags pick dead letters.
 type letterFlags struct {
 	Account   string `help:"Only of this account." placeholder:"NAME"`
@@ -56,8 +37,8 @@ type letterFlags struct {
 	Since     since  `help:"Only refused since then: an age such as 24h, or a time such as 2026-03-01T12:00:00Z." placeholder:"TIME"`
 }
 
-func (f letterFlags) filter() connector.LetterFilter {
-	return connector.LetterFilter{Account: f.Account, Reason: events.Reason(f.Reason), Source: f.Source, CandidateID: f.Candidate, Since: time.Time(f.Since)}
+func (f letterFlags) filter() ops.LetterFilter {
+	return ops.LetterFilter{Account: f.Account, Reason: events.Reason(f.Reason), Source: f.Source, CandidateID: f.Candidate, Since: time.Time(f.Since)}
 }
 
 type lettersListCommand struct {
@@ -97,7 +78,7 @@ func (c lettersReasonsCommand) Run(ctx context.Context, s *settings, out io.Writ
 	if err != nil {
 		return err
 	}
-	groups := connector.GroupLetters(letters)
+	groups := ops.GroupLetters(letters)
 	if c.JSON {
 		return jsonLines(out, groups)
 	}
@@ -118,30 +99,30 @@ type lettersShowCommand struct {
 
 // Run shows one letter.
 func (c lettersShowCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
-	desk, err := openDesk(ctx, s)
+	client, err := s.openOps(ctx)
 	if err != nil {
 		return err
 	}
-	defer desk.Close()
+	defer client.Close()
 	if c.Raw {
-		raw, err := desk.Raw(ctx, c.Seq)
+		raw, err := client.Raw(ctx, c.Seq)
 		if err != nil {
 			return err
 		}
 		_, err = out.Write(raw)
 		return err
 	}
-	l, err := desk.Show(ctx, c.Seq, c.Unmask)
+	l, err := client.Show(ctx, c.Seq, c.Unmask)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return jsonLines(out, []connector.ShownLetter{l})
+		return jsonLines(out, []ops.ShownLetter{l})
 	}
 	return showLetter(out, l)
 }
 
-func showLetter(out io.Writer, l connector.ShownLetter) error {
+func showLetter(out io.Writer, l ops.ShownLetter) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name string, value string) {
 		if value != "" {
@@ -201,23 +182,23 @@ func (c lettersReplayCommand) Run(ctx context.Context, s *settings, out io.Write
 	if err != nil {
 		return err
 	}
-	filtered := c.filter() != connector.LetterFilter{}
+	filtered := c.filter() != ops.LetterFilter{}
 	if n := len(seqs); n > 0 && (filtered || c.All) || n == 0 && !filtered && !c.All {
 		return errors.New("say which letters: sequences, or filters such as --reason and --account, or --all")
 	}
-	o := connector.ReplayOptions{DryRun: c.DryRun, Sure: c.Sure, Anyway: c.Anyway, Every: time.Duration(c.Rate)}
+	o := ops.ReplayOptions{DryRun: c.DryRun, Sure: c.Sure, Anyway: c.Anyway, Every: time.Duration(c.Rate)}
 	if c.Edit != "" {
 		if o.Edited, err = os.ReadFile(c.Edit); err != nil {
 			return err
 		}
 	}
-	desk, err := openDesk(ctx, s)
+	client, err := s.openOps(ctx)
 	if err != nil {
 		return err
 	}
-	defer desk.Close()
+	defer client.Close()
 	if len(seqs) == 0 {
-		letters, err := desk.List(ctx, c.filter())
+		letters, err := client.List(ctx, c.filter())
 		if err != nil {
 			return err
 		}
@@ -228,8 +209,8 @@ func (c lettersReplayCommand) Run(ctx context.Context, s *settings, out io.Write
 	}
 	stay := 0
 	var broken error
-	err = desk.Replay(ctx, seqs, o, func(r connector.Replayed) {
-		if r.Kept != "" || r.Verdict == connector.VerdictGone {
+	err = client.Replay(ctx, seqs, o, func(r ops.Replayed) {
+		if r.Kept != "" || r.Verdict == ops.VerdictGone {
 			stay++
 		}
 		if broken == nil {
@@ -245,9 +226,9 @@ func (c lettersReplayCommand) Run(ctx context.Context, s *settings, out io.Write
 	return nil
 }
 
-func (c lettersReplayCommand) print(out io.Writer, r connector.Replayed) error {
+func (c lettersReplayCommand) print(out io.Writer, r ops.Replayed) error {
 	if c.JSON {
-		return jsonLines(out, []connector.Replayed{r})
+		return jsonLines(out, []ops.Replayed{r})
 	}
 	done := ""
 	switch {
@@ -271,25 +252,25 @@ func (c lettersDiscardCommand) Run(ctx context.Context, s *settings, out io.Writ
 	if err != nil {
 		return err
 	}
-	desk, err := openDesk(ctx, s)
+	client, err := s.openOps(ctx)
 	if err != nil {
 		return err
 	}
-	defer desk.Close()
-	if err := desk.Discard(ctx, c.Reason, seqs...); err != nil {
+	defer client.Close()
+	if err := client.Discard(ctx, c.Reason, seqs...); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "%d dead letters discarded\n", len(seqs))
 	return err
 }
 
-func listLetters(ctx context.Context, s *settings, f connector.LetterFilter) ([]connector.Letter, error) {
-	desk, err := openDesk(ctx, s)
+func listLetters(ctx context.Context, s *settings, f ops.LetterFilter) ([]ops.Letter, error) {
+	client, err := s.openOps(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer desk.Close()
-	return desk.List(ctx, f)
+	defer client.Close()
+	return client.List(ctx, f)
 }
 
 func reasonOf(r events.Reason) string {

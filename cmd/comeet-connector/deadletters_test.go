@@ -17,7 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
-	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/ops"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -91,11 +91,11 @@ func TestDeadletters(t *testing.T) {
 	o.until("the positions", func() bool {
 		return strings.Contains(succeed(t, o.vars, "deadletters", "replay", "--all", "--dry-run"), "still position_closed")
 	})
-	var listed []connector.Letter
+	var listed []ops.Letter
 	dec := json.NewDecoder(strings.NewReader(succeed(t, o.vars, "deadletters", "list", "--json")))
 	seqs := map[string]string{}
 	for dec.More() {
-		var l connector.Letter
+		var l ops.Letter
 		if err := dec.Decode(&l); err != nil {
 			t.Fatal(err)
 		}
@@ -186,8 +186,8 @@ func TestExplain(t *testing.T) {
 	if open := succeed(t, o.vars, "explain", "e1", "--unmask", "--kind", "event"); !strings.Contains(open, person) {
 		t.Errorf("unmasked:\n%s", open)
 	}
-	var life connector.Life
-	if err := json.Unmarshal([]byte(succeed(t, o.vars, "explain", "1", "--json")), &life); err != nil || life.Kind != connector.KindLetter || len(life.Moments) != 3 {
+	var life ops.Life
+	if err := json.Unmarshal([]byte(succeed(t, o.vars, "explain", "1", "--json")), &life); err != nil || life.Kind != ops.KindLetter || len(life.Moments) != 3 {
 		t.Errorf("%+v, %v", life, err)
 	}
 }

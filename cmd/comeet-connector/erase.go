@@ -8,7 +8,7 @@ import (
 	"io"
 	"text/tabwriter"
 
-	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/ops"
 )
 
 type eraseCommand struct {
@@ -22,19 +22,13 @@ type eraseCommand struct {
 
 // Run erases, and prints the operations also if it could not finish: by them it can.
 func (c eraseCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
-	cfg, err := s.busConfig()
+	client, err := s.openOps(ctx)
 	if err != nil {
 		return err
 	}
-	cfg.EventSource = s.EventSource
-	desk, err := connector.OpenDesk(ctx, quietly(cfg))
-	if err != nil {
-		return err
-	}
-	defer desk.Close()
-	e, err := desk.Erase(ctx, c.ID, connector.EraseOptions{
-		Kind: connector.IDKind(c.Kind), Account: c.Account, Source: c.Source, DryRun: c.DryRun,
-		Progress: func(stream string, read int) { fmt.Fprintf(s.stderr, "reading %s: %d messages\n", stream, read) },
+	defer client.Close()
+	e, err := client.Erase(ctx, c.ID, ops.EraseOptions{
+		Kind: ops.IDKind(c.Kind), Account: c.Account, Source: c.Source, DryRun: c.DryRun, Progress: s.progress,
 	})
 	if e == nil {
 		return err
@@ -45,7 +39,7 @@ func (c eraseCommand) Run(ctx context.Context, s *settings, out io.Writer) error
 	return errors.Join(c.print(out, e, err == nil), err)
 }
 
-func (c eraseCommand) print(out io.Writer, e *connector.Erasure, done bool) error {
+func (c eraseCommand) print(out io.Writer, e *ops.Erasure, done bool) error {
 	if c.JSON {
 		enc := json.NewEncoder(out)
 		enc.SetEscapeHTML(false)

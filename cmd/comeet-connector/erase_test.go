@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/ops"
 )
 
 func TestErase(t *testing.T) {
@@ -35,7 +35,7 @@ func TestErase(t *testing.T) {
 	if code != 1 || !strings.Contains(errs, "nothing on the bus is known") {
 		t.Errorf("once more: exit code %d, %s", code, errs)
 	}
-	var e connector.Erasure
+	var e ops.Erasure
 	if err := json.Unmarshal([]byte(succeed(t, o.vars, "erase", "2", "--kind", "letter", "--account", "default", "--source", "/scout", "--json")), &e); err != nil || len(e.Messages) != 3 || e.Operations[0].State != "failed" {
 		t.Errorf("%+v, %v", e, err)
 	}

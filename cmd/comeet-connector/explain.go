@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/ops"
 )
 
 type explainCommand struct {
@@ -21,23 +21,19 @@ type explainCommand struct {
 
 // Run tells a life.
 func (c explainCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
-	read := s.busConfig
+	o := ops.ExplainOptions{Kind: ops.IDKind(c.Kind), Unmask: c.Unmask, Progress: s.progress}
 	if c.Comeet {
-		read = s.connectorConfig
+		var err error
+		if o.Comeet, err = s.comeetClients(); err != nil {
+			return err
+		}
 	}
-	cfg, err := read()
+	client, err := s.openOps(ctx)
 	if err != nil {
 		return err
 	}
-	desk, err := connector.OpenDesk(ctx, quietly(cfg))
-	if err != nil {
-		return err
-	}
-	defer desk.Close()
-	life, err := desk.Explain(ctx, c.ID, connector.ExplainOptions{
-		Kind: connector.IDKind(c.Kind), Comeet: c.Comeet, Unmask: c.Unmask,
-		Progress: func(stream string, read int) { fmt.Fprintf(s.stderr, "reading %s: %d messages\n", stream, read) },
-	})
+	defer client.Close()
+	life, err := client.Explain(ctx, c.ID, o)
 	if err != nil {
 		return err
 	}
@@ -50,7 +46,7 @@ func (c explainCommand) Run(ctx context.Context, s *settings, out io.Writer) err
 	return printLife(out, c.ID, life)
 }
 
-func printLife(out io.Writer, id string, life *connector.Life) error {
+func printLife(out io.Writer, id string, life *ops.Life) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s, taken for: %s\n\n", printable(id), life.Kind)
 	fmt.Fprintln(w, "OPERATION\tACCOUNT\tSTATE\tCANDIDATE\tCANDIDATE_UID")

@@ -133,16 +133,6 @@ func (s *settings) accounts() ([]connector.Account, error) {
 	return out, errors.Join(wrong...)
 }
 
-// fallbacks are the accounts with no more than their fallback positions, which is all that the desk needs of them: it works where
-// there are no credentials.
-func (s *settings) fallbacks() []connector.Account {
-	out := []connector.Account{{Name: events.DefaultAccount, FallbackPosition: s.FallbackPosition}}
-	for _, a := range s.file.accounts {
-		out = append(out, connector.Account{Name: string(a.name), FallbackPosition: string(a.fallbackPosition)})
-	}
-	return out
-}
-
 // source is where the secret of that name comes from: the environment, the configuration file, or a file of its own.
 func (s *settings) source(name, file string) source {
 	value := s.getenv(name)

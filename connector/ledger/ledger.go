@@ -24,6 +24,9 @@ import (
 // older than half of it is submitted, however long its stream keeps it: it could come back to a ledger that has forgotten it.
 const KeepOutcomes = 400 * 24 * time.Hour
 
+// DefaultSource is the CloudEvents `source` of entries, unless the connector is told another one.
+const DefaultSource = "/comeet-connector"
+
 // Ledger reads and writes the entries of one stream.
 type Ledger struct {
 	bus    *bus.Bus

@@ -1,4 +1,4 @@
-package connector
+package ops
 
 import (
 	"bytes"
@@ -36,9 +36,10 @@ const (
 type ExplainOptions struct {
 	// Kind is what the id is. Empty tries all kinds until one fits.
 	Kind IDKind
-	// Comeet also asks Comeet for each candidate as it is now: one request each, for the accounts that have credentials in the
-	// Config. It is not part of the budget that running replicas share.
-	Comeet bool
+	// Comeet yields an account's client, with which Explain also reads each candidate as it is now: one request each, which is not
+	// part of the budget that running replicas share. A nil client means that there are no credentials for the account. A nil
+	// function asks Comeet nothing.
+	Comeet func(account string) (*comeet.Client, error)
 	// Unmask adds the sourced events whole, and what Comeet shows of the candidate: a person's data.
 	Unmask bool
 	// Progress is told now and then how many messages of a stream have been read. nil means nobody.
@@ -91,8 +92,8 @@ var (
 
 // Explain finds a candidate's or an event's life by any of its ids. An edited replay belongs to the life of its letter. Errors:
 // ErrUnknownID, the bus's, the context's.
-func (d *Desk) Explain(ctx context.Context, id string, o ExplainOptions) (*Life, error) {
-	x, err := d.gather(ctx, id, o)
+func (c *Client) Explain(ctx context.Context, id string, o ExplainOptions) (*Life, error) {
+	x, err := c.gather(ctx, id, o)
 	if err != nil {
 		return nil, fmt.Errorf("explain %s: %w", id, err)
 	}
@@ -100,8 +101,8 @@ func (d *Desk) Explain(ctx context.Context, id string, o ExplainOptions) (*Life,
 }
 
 // gather finds the operations that an id names, and what belongs to them.
-func (d *Desk) gather(ctx context.Context, id string, o ExplainOptions) (*explanation, error) {
-	x := &explanation{Desk: d, o: o, id: id, ops: map[ledger.Op]*OperationState{}, seen: map[place]bool{}, needles: map[string]bool{}, uids: map[[2]string]bool{}}
+func (c *Client) gather(ctx context.Context, id string, o ExplainOptions) (*explanation, error) {
+	x := &explanation{Client: c, o: o, id: id, ops: map[ledger.Op]*OperationState{}, seen: map[place]bool{}, needles: map[string]bool{}, uids: map[[2]string]bool{}}
 	for _, way := range []struct {
 		kind IDKind
 		open bool
@@ -138,7 +139,7 @@ type place struct {
 
 // explanation gathers a life: from the operations that are known to belong to it, more of it is found, until nothing is new.
 type explanation struct {
-	*Desk
+	*Client
 	o    ExplainOptions
 	id   string
 	kind IDKind
@@ -303,7 +304,7 @@ func (x *explanation) follow(ctx context.Context) error {
 			}
 		}
 	}
-	if !x.o.Comeet {
+	if x.o.Comeet == nil {
 		return nil
 	}
 	for uid := range x.uids {
@@ -486,26 +487,20 @@ func (x *explanation) mayMention(m bus.Stored) bool {
 	return false
 }
 
-// askComeet looks at a candidate as it is now.
+// askComeet reads a candidate as it is now.
 func (x *explanation) askComeet(ctx context.Context, account, uid string) error {
 	m := Moment{Time: x.bus.Now(), Who: "Comeet"}
-	i := slices.IndexFunc(x.cfg.Accounts, func(a Account) bool { return a.Name == account && a.Credentials != nil })
-	if i < 0 {
+	client, err := x.o.Comeet(account)
+	if err != nil {
+		return err
+	}
+	if client == nil {
 		m.What = fmt.Sprintf("candidate %s was not asked for: there are no credentials here for account %s", uid, account)
 		x.moments = append(x.moments, m)
 		return nil
 	}
-	a := x.cfg.Accounts[i]
-	opts := []comeet.Option{comeet.WithBaseURL(a.BaseURL), comeet.WithTimeout(x.cfg.RequestTimeout), comeet.WithTransport(x.cfg.Transport)}
-	if x.cfg.PlainHTTP {
-		opts = append(opts, comeet.WithPlainHTTP())
-	}
-	client, err := comeet.NewClient(a.Credentials, opts...)
-	if err != nil {
-		return err
-	}
 	var call []comeet.CallOption
-	if isDigits(uid) {
+	if comeet.IsRealID(uid) {
 		call = append(call, comeet.ByRealID())
 	}
 	c, answer, err := client.RetrieveCandidate(ctx, uid, call...)
@@ -516,7 +511,7 @@ func (x *explanation) askComeet(ctx context.Context, account, uid string) error 
 		// It says what happened and holds nothing of the person.
 		m.What = fmt.Sprintf("now: candidate %s: %v", uid, err)
 	default:
-		m.What = "now: candidate " + uid + ": " + stateWords(stateOver(events.State{}, c))
+		m.What = "now: candidate " + uid + ": " + candidateWords(c)
 		if !answer.Date.IsZero() {
 			m.Time = answer.Date
 		}

@@ -1,9 +1,10 @@
-package connector
+package ops
 
 import (
 	"fmt"
 	"strings"
 
+	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
@@ -92,6 +93,27 @@ func wordsOf(e events.Event) string {
 		return fmt.Sprintf("status of candidate %s (%s): %s", d.CandidateUID, strings.Join(what, ", "), stateWords(d.State))
 	}
 	return e.Type
+}
+
+// candidateWords tells what Comeet shows of a candidate.
+func candidateWords(c *comeet.Candidate) string {
+	if c.Deleted {
+		return stateWords(events.State{Deleted: true})
+	}
+	s := events.State{PositionUID: c.PositionUID}
+	if c.Status != nil {
+		s.Status = *c.Status
+	}
+	if c.ProspectStatus != nil {
+		s.ProspectStatus = *c.ProspectStatus
+	}
+	for _, step := range c.CurrentSteps {
+		s.CurrentSteps = append(s.CurrentSteps, events.Step{Name: step.Name})
+	}
+	if c.DispositionReason != nil {
+		s.DispositionReason = c.DispositionReason.Reason
+	}
+	return stateWords(s)
 }
 
 func stateWords(s events.State) string {

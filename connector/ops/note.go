@@ -1,4 +1,4 @@
-package connector
+package ops
 
 import (
 	"context"
@@ -63,23 +63,23 @@ func (n *Note) String() string {
 }
 
 // takeOff notes what was done with a letter, then erases it. A crash in between leaves a letter that may be taken off again.
-func (d *Desk) takeOff(ctx context.Context, o *opened, n Note) error {
+func (c *Client) takeOff(ctx context.Context, o *opened, n Note) error {
 	n.Seq, n.Account, n.Refused = o.Seq, o.Account, o.Reason
 	n.Operation, n.CandidateID, n.Sourced = o.Operation, o.CandidateID, o.Sourced
 	raw, err := json.Marshal(n)
 	if err != nil {
 		return fmt.Errorf("note what was done with dead letter %d: %w", o.Seq, err)
 	}
-	_, err = d.bus.Publish(ctx, bus.Write{Subject: ledger.NoteSubject(o.eventOp, string(n.Action), o.Seq), Data: raw})
+	_, err = c.bus.Publish(ctx, bus.Write{Subject: ledger.NoteSubject(o.eventOp, string(n.Action), o.Seq), Data: raw})
 	if err != nil && !errors.Is(err, bus.ErrConflict) {
 		return fmt.Errorf("note what was done with dead letter %d: %w", o.Seq, err)
 	}
-	return d.bus.Erase(ctx, d.cfg.Names.DeadLetters, o.Seq)
+	return c.bus.Erase(ctx, c.cfg.Names.DeadLetters, o.Seq)
 }
 
 // note reads the last note about a letter; the event's tokens and action may be "*". nil if there is none.
-func (d *Desk) note(ctx context.Context, event ledger.Op, action string, seq uint64) (*Note, error) {
-	m, err := d.bus.Last(ctx, d.cfg.Names.DeadLetters, ledger.NoteSubject(event, action, seq))
+func (c *Client) note(ctx context.Context, event ledger.Op, action string, seq uint64) (*Note, error) {
+	m, err := c.bus.Last(ctx, c.cfg.Names.DeadLetters, ledger.NoteSubject(event, action, seq))
 	if errors.Is(err, bus.ErrNotFound) {
 		return nil, nil
 	}

@@ -1,4 +1,4 @@
-package connector
+package ops
 
 import (
 	"bytes"
@@ -71,11 +71,11 @@ var ErrInFlight = errors.New("wait until it has its outcome, which the connector
 // Repeating it is harmless, and finishes what one that died or failed has begun; by the operations' names it always finds the rest. An
 // event that is published while it runs may stay. Errors: ErrUnknownID; ErrInFlight; that the id names people of several services or
 // accounts, or may be of several kinds; the bus's, the context's. If something was erased before the error, the Erasure says what was to be.
-func (d *Desk) Erase(ctx context.Context, id string, o EraseOptions) (*Erasure, error) {
+func (c *Client) Erase(ctx context.Context, id string, o EraseOptions) (*Erasure, error) {
 	if o.Kind == "" && isSeq.MatchString(id) {
 		return nil, fmt.Errorf("erase %s: a number may be a dead letter's or anybody's own: say which kind of id it is", id)
 	}
-	x, err := d.gather(ctx, id, ExplainOptions{Kind: o.Kind, Progress: o.Progress})
+	x, err := c.gather(ctx, id, ExplainOptions{Kind: o.Kind, Progress: o.Progress})
 	if err != nil {
 		return nil, fmt.Errorf("erase %s: %w", id, err)
 	}

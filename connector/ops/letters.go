@@ -1,4 +1,4 @@
-package connector
+package ops
 
 import (
 	"cmp"
@@ -15,42 +15,6 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
-
-// Desk is where operators work on what was refused: it lists, shows, replays and discards dead letters, and tells the whole
-// life of a candidate. It needs the bus alone; accounts are read for their fallback positions, and their credentials only to ask
-// Comeet. Nothing that it returns holds a person's data, unless that is asked for by name.
-//
-// A letter that was replayed or discarded leaves the desk: its bytes are erased, and a note without any person's data stays in
-// the dead-letter stream for as long as letters do.
-type Desk struct {
-	cfg    Config
-	bus    *bus.Bus
-	ledger *ledger.Ledger
-	// lettersCreated and sourcedCreated are when the streams were made; with a sequence they name a message for ever.
-	lettersCreated, sourcedCreated time.Time
-}
-
-// OpenDesk joins the bus. It waits for a bus that is not up, until ctx ends. It fails if the connector's streams are not there.
-func OpenDesk(ctx context.Context, cfg Config) (*Desk, error) {
-	cfg = cfg.WithDefaults()
-	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, Creds: cfg.NATSCreds, Server: cfg.NATSServer, Name: "comeet-connector desk", OnEvent: bus.LogEvents(cfg.Log)})
-	if err != nil {
-		return nil, err
-	}
-	d := &Desk{cfg: cfg, bus: b, ledger: ledger.New(b, cfg.Names.Events)}
-	for name, created := range map[string]*time.Time{cfg.Names.DeadLetters: &d.lettersCreated, cfg.Names.Sourced: &d.sourcedCreated} {
-		st, err := b.StreamState(ctx, name, "")
-		if err != nil {
-			b.Close()
-			return nil, fmt.Errorf("open the desk: %w; `setup --apply` makes what is missing", err)
-		}
-		*created = st.Created
-	}
-	return d, nil
-}
-
-// Close leaves the bus.
-func (d *Desk) Close() { d.bus.Close() }
 
 // Letter is a dead letter and why it is one, without any person's data.
 type Letter struct {
@@ -98,7 +62,7 @@ func (f LetterFilter) takes(l *Letter) bool {
 const streamsDisagree = time.Hour
 
 // List returns the letters that a filter picks, newest first. No letter's body is read.
-func (d *Desk) List(ctx context.Context, f LetterFilter) ([]Letter, error) {
+func (c *Client) List(ctx context.Context, f LetterFilter) ([]Letter, error) {
 	account := "*"
 	if f.Account != "" {
 		if err := events.CheckAccount(f.Account); err != nil {
@@ -108,8 +72,8 @@ func (d *Desk) List(ctx context.Context, f LetterFilter) ([]Letter, error) {
 	}
 	known := map[uint64]*Letter{}
 	var oldest time.Time
-	err := d.bus.Scan(ctx, bus.ScanSpec{
-		Stream: d.cfg.Names.DeadLetters, Filters: []string{ledger.LetterSubject(ledger.Op{Account: account, ID: "*"})}, Since: f.Since, HeadersOnly: true,
+	err := c.bus.Scan(ctx, bus.ScanSpec{
+		Stream: c.cfg.Names.DeadLetters, Filters: []string{ledger.LetterSubject(ledger.Op{Account: account, ID: "*"})}, Since: f.Since, HeadersOnly: true,
 	}, func(m bus.Stored) error {
 		if l, ok := letterOf(m); ok {
 			known[l.Seq] = l
@@ -122,8 +86,8 @@ func (d *Desk) List(ctx context.Context, f LetterFilter) ([]Letter, error) {
 	if err != nil || len(known) == 0 {
 		return nil, err
 	}
-	err = d.bus.Scan(ctx, bus.ScanSpec{
-		Stream: d.cfg.Names.Events, Filters: []string{events.SubmissionSubject(events.TypeFailed, account, "*")}, Since: oldest.Add(-streamsDisagree),
+	err = c.bus.Scan(ctx, bus.ScanSpec{
+		Stream: c.cfg.Names.Events, Filters: []string{events.SubmissionSubject(events.TypeFailed, account, "*")}, Since: oldest.Add(-streamsDisagree),
 	}, func(m bus.Stored) error {
 		e, err := events.Decode(m.Header, m.Data)
 		if failed, ok := e.Data.(*events.Failed); err == nil && ok && failed.DeadLetter != nil {
@@ -235,8 +199,8 @@ type opened struct {
 }
 
 // open reads a letter. A *GoneError if there is none.
-func (d *Desk) open(ctx context.Context, seq uint64) (*opened, error) {
-	m, err := d.bus.Message(ctx, d.cfg.Names.DeadLetters, seq)
+func (c *Client) open(ctx context.Context, seq uint64) (*opened, error) {
+	m, err := c.bus.Message(ctx, c.cfg.Names.DeadLetters, seq)
 	var l *Letter
 	ok := false
 	if err == nil {
@@ -244,7 +208,7 @@ func (d *Desk) open(ctx context.Context, seq uint64) (*opened, error) {
 	}
 	switch {
 	case errors.Is(err, bus.ErrNotFound), err == nil && !ok:
-		note, err := d.note(ctx, ledger.Op{Account: "*", ID: "*"}, "*", seq)
+		note, err := c.note(ctx, ledger.Op{Account: "*", ID: "*"}, "*", seq)
 		if err != nil {
 			return nil, err
 		}
@@ -259,7 +223,7 @@ func (d *Desk) open(ctx context.Context, seq uint64) (*opened, error) {
 		op = o.event.Op
 	}
 	l.Operation, l.CandidateID, l.Sourced = op.ID, o.event.CandidateID, o.event.Identity.Ref()
-	history, err := d.history(ctx, events.SubmissionSubject(events.TypeFailed, op.Account, op.ID))
+	history, err := c.history(ctx, events.SubmissionSubject(events.TypeFailed, op.Account, op.ID))
 	if err != nil {
 		return nil, err
 	}
@@ -280,10 +244,10 @@ type record struct {
 }
 
 // history reads all entries over a subject, oldest first. There are at most bus.MaxHistory per subject without wildcards.
-func (d *Desk) history(ctx context.Context, subject string) ([]record, error) {
+func (c *Client) history(ctx context.Context, subject string) ([]record, error) {
 	var out []record
 	for from := uint64(1); ; {
-		m, err := d.bus.Next(ctx, d.cfg.Names.Events, subject, from)
+		m, err := c.bus.Next(ctx, c.cfg.Names.Events, subject, from)
 		if errors.Is(err, bus.ErrNotFound) {
 			return out, nil
 		}
@@ -311,8 +275,8 @@ type ShownLetter struct {
 
 // Show opens one letter. Personal data is masked unless unmask is set: then whoever reads the result sees a person's data.
 // A *GoneError if the letter is not there.
-func (d *Desk) Show(ctx context.Context, seq uint64, unmask bool) (ShownLetter, error) {
-	o, err := d.open(ctx, seq)
+func (c *Client) Show(ctx context.Context, seq uint64, unmask bool) (ShownLetter, error) {
+	o, err := c.open(ctx, seq)
 	if err != nil {
 		return ShownLetter{}, err
 	}
@@ -326,8 +290,8 @@ func (d *Desk) Show(ctx context.Context, seq uint64, unmask bool) (ShownLetter, 
 
 // Raw is the letter's event to edit and to give to Replay: the original's bytes, or, of an event in the binary encoding, whose
 // attributes are headers, the same event as one JSON document. It holds a person's data. A *GoneError if the letter is not there.
-func (d *Desk) Raw(ctx context.Context, seq uint64) ([]byte, error) {
-	o, err := d.open(ctx, seq)
+func (c *Client) Raw(ctx context.Context, seq uint64) ([]byte, error) {
+	o, err := c.open(ctx, seq)
 	if err != nil {
 		return nil, err
 	}
@@ -340,19 +304,19 @@ func (d *Desk) Raw(ctx context.Context, seq uint64) ([]byte, error) {
 // Discard takes letters off the desk for good: a note with the reason is stored, then the letter is erased. The event keeps its
 // outcome. The reason is kept in clear, so it must not hold a person's data. It goes on after a letter that is not there and
 // returns all such *GoneError joined.
-func (d *Desk) Discard(ctx context.Context, reason string, seqs ...uint64) error {
+func (c *Client) Discard(ctx context.Context, reason string, seqs ...uint64) error {
 	if strings.TrimSpace(reason) == "" {
 		return errors.New("say why: a discard needs a reason")
 	}
 	var gone []error
 	for _, seq := range seqs {
-		o, err := d.open(ctx, seq)
+		o, err := c.open(ctx, seq)
 		if _, ok := errors.AsType[*GoneError](err); ok {
 			gone = append(gone, err)
 			continue
 		}
 		if err == nil {
-			err = d.takeOff(ctx, o, Note{Action: ActionDiscarded, Reason: reason})
+			err = c.takeOff(ctx, o, Note{Action: ActionDiscarded, Reason: reason})
 		}
 		if err != nil {
 			return err

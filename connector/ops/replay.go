@@ -1,4 +1,4 @@
-package connector
+package ops
 
 import (
 	"context"
@@ -85,11 +85,11 @@ type Replayed struct {
 // a new event hangs on the letter (and on the bytes of an edit), so both are the same event and get one outcome.
 //
 // Its error ends it; letters that were told of are done.
-func (d *Desk) Replay(ctx context.Context, seqs []uint64, o ReplayOptions, tell func(Replayed)) error {
+func (c *Client) Replay(ctx context.Context, seqs []uint64, o ReplayOptions, tell func(Replayed)) error {
 	if o.Edited != nil && len(seqs) != 1 {
 		return errors.New("an edited event replaces exactly one dead letter: name its sequence")
 	}
-	r := &replay{Desk: d, o: o, known: map[string][]positions.Position{}}
+	r := &replay{Client: c, o: o, known: map[string][]positions.Position{}}
 	for _, seq := range seqs {
 		out, err := r.one(ctx, seq)
 		if err != nil {
@@ -102,7 +102,7 @@ func (d *Desk) Replay(ctx context.Context, seqs []uint64, o ReplayOptions, tell 
 
 // replay is one run over letters.
 type replay struct {
-	*Desk
+	*Client
 	o ReplayOptions
 	// known are each account's positions, read once.
 	known map[string][]positions.Position
@@ -142,7 +142,7 @@ func (r *replay) one(ctx context.Context, seq uint64) (Replayed, error) {
 		out.Kept = "look for the candidate at Comeet first; say that you are sure if it is not there"
 		return out, nil
 	}
-	if wait := time.Until(r.next); wait > 0 && !rest(ctx, wait) {
+	if wait := time.Until(r.next); wait > 0 && !bus.Sleep(ctx, wait) {
 		return out, context.Cause(ctx)
 	}
 	r.next = time.Now().Add(r.o.Every)
@@ -189,18 +189,18 @@ func (r *replay) rewrite(o *opened) rewritten {
 }
 
 // mark names a letter for ever: sequences alone begin anew with a new stream.
-func (d *Desk) mark(seq uint64) string {
-	return strconv.FormatInt(d.lettersCreated.UnixNano(), 36) + "-" + strconv.FormatUint(seq, 10)
+func (c *Client) mark(seq uint64) string {
+	return strconv.FormatInt(c.lettersCreated.UnixNano(), 36) + "-" + strconv.FormatUint(seq, 10)
 }
 
 // letterOfMark is the sequence of the letter that a replay's mark names. ok is false for letters of another stream.
-func (d *Desk) letterOfMark(mark string) (seq uint64, ok bool) {
+func (c *Client) letterOfMark(mark string) (seq uint64, ok bool) {
 	parts := strings.Split(mark, "-")
 	if len(parts) < 2 {
 		return 0, false
 	}
 	seq, err := strconv.ParseUint(parts[1], 10, 64)
-	return seq, err == nil && strings.HasPrefix(mark, d.mark(seq))
+	return seq, err == nil && strings.HasPrefix(mark, c.mark(seq))
 }
 
 // forecast tells what would become of a letter now: the same rules as a worker's, by what the bus knows.
@@ -306,7 +306,7 @@ func (r *replay) matchNow(ctx context.Context, f *Forecast, s *ledger.Sourced) e
 	}
 	to, no := positions.Find(list, s.Data.Position)
 	if no != nil {
-		to, no = positions.Fallback(list, r.fallback(s.Op.Account), no)
+		to, no = positions.Fallback(list, r.cfg.Fallbacks[s.Op.Account], no)
 	}
 	if no != nil {
 		f.Verdict, f.Reason, f.Message = VerdictPosition, no.Reason, "still "+string(no.Reason)+": "+no.Message
@@ -315,16 +315,6 @@ func (r *replay) matchNow(ctx context.Context, f *Forecast, s *ledger.Sourced) e
 	f.Verdict, f.PositionUID, f.MatchedBy = VerdictSubmit, to.UID, to.By
 	f.Message = fmt.Sprintf("would be submitted to position %s, matched by %s", to.UID, to.By)
 	return nil
-}
-
-// fallback is the account's fallback position; empty if it has none.
-func (r *replay) fallback(account string) string {
-	for _, a := range r.cfg.Accounts {
-		if a.Name == account {
-			return a.FallbackPosition
-		}
-	}
-	return ""
 }
 
 func (r *replay) positionsOf(ctx context.Context, account string) ([]positions.Position, error) {
