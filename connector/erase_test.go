@@ -210,7 +210,7 @@ func TestErasedPersonLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r := w.run(oftenRead, func(c *connector.Config) { c.SweepInterval = 2 * time.Second })
-	d := w.desk()
+	d := w.operator()
 	data := w.marked(1)
 	uid := w.live(d, data)
 	other := person(7)
@@ -345,7 +345,7 @@ func TestErasedPersonLeavesNothing(t *testing.T) {
 func TestEraseRefusesWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	d := w.desk()
+	d := w.operator()
 	w.publish("e1", person(1))
 	w.refuseToErase(d, "e1", "waits")
 	landed, answer := make(chan struct{}), make(chan struct{})
@@ -386,7 +386,7 @@ func TestEraseWaitsForTheFirstStatus(t *testing.T) {
 	w.publish("e1", person(1))
 	<-sprung
 	first.freeze()
-	d := w.desk()
+	d := w.operator()
 	w.refuseToErase(d, "src-1", "first status is not stored")
 	w.run(func(c *connector.Config) { c.Replica = "second" })
 	w.eventually("a first status", func() bool { return len(w.kept().statuses("default")) == 1 })
@@ -423,7 +423,7 @@ func TestErasedInMidRequest(t *testing.T) {
 	if err := s.SecureDeleteMsg(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	if e := w.erase(w.desk(), opOf(person(1)), ops.EraseOptions{}); e.Operations[0].State != "claimed" {
+	if e := w.erase(w.operator(), opOf(person(1)), ops.EraseOptions{}); e.Operations[0].State != "claimed" {
 		t.Errorf("%+v", e)
 	}
 	close(answer)
@@ -444,7 +444,7 @@ func TestEraseDiesAtEveryStep(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.run(oftenRead)
-			d := w.desk()
+			d := w.operator()
 			data := w.marked(1)
 			uid := w.live(d, data)
 			w.noneOutstanding("default")
@@ -454,7 +454,7 @@ func TestEraseDiesAtEveryStep(t *testing.T) {
 			}
 			die := func(at string, stored bool) error {
 				p := newProxy(t, w.NATSURL)
-				mortal := w.desk(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
+				mortal := w.operator(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
 				lost := p.set(at, stored)
 				ctx, kill := context.WithCancel(t.Context())
 				defer kill()
@@ -524,7 +524,7 @@ func TestEraseWhom(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, accounts("default", "acme"))
 	w.run()
-	d := w.desk()
+	d := w.operator()
 	file := &events.File{Name: "terms.pdf", Object: &events.Object{Name: w.store("", []byte("the same for all"))}}
 	publish := func(account, source, id string, data *events.Sourced) {
 		data.Candidate.Resume = file
@@ -578,13 +578,13 @@ func TestEraseTheUnreadable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run()
-	d := w.desk()
+	d := w.operator()
 	name := w.store("", []byte(personMark))
 	body := `{"data":{"candidate":{"first_name":"` + personMark + `","resume":{"name":"x","object":{"name":"` + name + `"}},"files":[{"object":{"name":"../x"}}]}}}`
 	w.publishRaw(sent{account: "default"}, nil, []byte(body))
 	w.publishRaw(sent{account: "default"}, map[string][]string{"ce-type": {"x"}, "ce-id": {"b1"}, "ce-source": {source}, "ce-specversion": {"1.0"}}, []byte(body[8:len(body)-1]))
 	w.publishRaw(sent{account: "default"}, nil, []byte("not of the contract"))
-	var letters []ops.Letter
+	var letters []ops.DeadLetter
 	w.eventually("the letters", func() bool { letters = w.list(d, ops.LetterFilter{}); return len(letters) == 3 })
 	w.noneOutstanding("default")
 	w.eventually("their outcomes", func() bool { return len(w.kept()) == 3 })
@@ -617,7 +617,7 @@ func TestReplayOfAnErasedOperation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run(oftenRead)
-	d := w.desk()
+	d := w.operator()
 	data := person(1)
 	data.Position.UID = "22.0C1"
 	l := w.refused(d, "e1", data)
@@ -645,21 +645,21 @@ func TestReplayOfAnErasedOperation(t *testing.T) {
 	w.eventuallyKept("e1", "created")
 }
 
-// The life of an erased operation is that it was erased, and what came of it later.
+// The history of an erased operation is that it was erased, and what came of it later.
 func TestExplainTheErased(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run()
-	d := w.desk()
+	d := w.operator()
 	w.publish("e1", person(1))
 	w.eventuallyKept("e1", "created")
 	w.noneOutstanding("default")
 	w.erase(d, "e1", ops.EraseOptions{})
 	op := opOf(person(1))
-	life := w.explain(d, op, ops.ExplainOptions{})
-	tells(t, life, "operator: erased: all that the bus knew of this operation")
-	if len(life.Moments) != 1 || life.Operations[0].State != "erased" || life.Operations[0].CandidateID != "" {
-		t.Errorf("%+v", life)
+	history := w.explain(d, op, ops.ExplainOptions{})
+	tells(t, history, "operator: erased: all that the bus knew of this operation")
+	if len(history.Entries) != 1 || history.Operations[0].State != "erased" || history.Operations[0].CandidateID != "" {
+		t.Errorf("%+v", history)
 	}
 	if _, err := d.Explain(t.Context(), "e1", ops.ExplainOptions{}); !errors.Is(err, ops.ErrUnknownID) {
 		t.Errorf("by an id that was erased: %v", err)
@@ -667,10 +667,10 @@ func TestExplainTheErased(t *testing.T) {
 	w.publish("e2", person(1))
 	w.eventuallyKept("e2", "erased")
 	for _, id := range []string{op, "e2"} {
-		life = w.explain(d, id, ops.ExplainOptions{})
-		tells(t, life, "operator: erased", "published: event e2", "connector: failed: erased")
-		if life.Operations[0].State != "erased" {
-			t.Errorf("%+v", life.Operations)
+		history = w.explain(d, id, ops.ExplainOptions{})
+		tells(t, history, "operator: erased", "published: event e2", "connector: failed: erased")
+		if history.Operations[0].State != "erased" {
+			t.Errorf("%+v", history.Operations)
 		}
 	}
 }
@@ -680,7 +680,7 @@ func TestErasedOperationExpires(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r := w.run()
-	d := w.desk()
+	d := w.operator()
 	w.publish("e1", person(1))
 	w.eventuallyKept("e1", "created")
 	w.noneOutstanding("default")
@@ -718,7 +718,7 @@ func TestStatusOfTheLastMoment(t *testing.T) {
 	w.noneOutstanding("default")
 	uid := w.outcome("e1").Data.(*events.Accepted).CandidateUID
 	p := newProxy(t, w.NATSURL)
-	d := w.desk(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
+	d := w.operator(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
 	held := p.set("$JS.API.STREAM.MSG.DELETE.", false)
 	done := make(chan error, 1)
 	go func() { _, err := d.Erase(t.Context(), "e1", ops.EraseOptions{}); done <- err }()
@@ -745,7 +745,7 @@ func TestLetterOfTheLastMoment(t *testing.T) {
 	w.publish("e1", person(1))
 	w.eventuallyKept("e1", "created")
 	w.noneOutstanding("default")
-	w.erase(w.desk(), "e1", ops.EraseOptions{})
+	w.erase(w.operator(), "e1", ops.EraseOptions{})
 	r.stop(w)
 	own := ledger.OpOf("default", source, person(1)).Of(ledger.Identity{Source: source, ID: "e2"})
 	if _, err := w.js.Publish(t.Context(), "deadletter.candidate.sourced.default."+own.ID, []byte(personMark)); err != nil {

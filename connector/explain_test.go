@@ -22,28 +22,28 @@ func (w *world) client(account string) (*comeet.Client, error) {
 	return comeet.NewClient(comeet.StaticCredentials(apiKeyOf(account), secret), comeet.WithBaseURL(w.BaseURL))
 }
 
-func (w *world) explain(d *ops.Client, id string, o ops.ExplainOptions) *ops.Life {
+func (w *world) explain(d *ops.Client, id string, o ops.ExplainOptions) *ops.History {
 	w.Helper()
-	life, err := d.Explain(w.Context(), id, o)
+	history, err := d.Explain(w.Context(), id, o)
 	if err != nil {
 		w.Fatal(err)
 	}
 	if !o.Unmask {
-		raw, err := json.Marshal(life)
+		raw, err := json.Marshal(history)
 		if err != nil {
 			w.Fatal(err)
 		}
 		w.checkLeaks(string(raw))
 	}
-	return life
+	return history
 }
 
-// tells checks that a life has moments with these words, in this order.
-func tells(t *testing.T, life *ops.Life, words ...string) {
+// tells checks that a history has entries with these words, in this order.
+func tells(t *testing.T, history *ops.History, words ...string) {
 	t.Helper()
 	var lines []string
 	next := 0
-	for _, m := range life.Moments {
+	for _, m := range history.Entries {
 		line := fmt.Sprintf("%s %d %s: %s", m.Stream, m.Seq, m.Who, m.What)
 		if next < len(words) && strings.Contains(line, words[next]) {
 			next++
@@ -55,12 +55,12 @@ func tells(t *testing.T, life *ops.Life, words ...string) {
 	}
 }
 
-// One candidate's life with everything in it, told alike from each of its ids, and without the person.
+// One candidate's history with everything in it, told alike from each of its ids, and without the person.
 func TestExplainFromEveryID(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run()
-	d := w.desk()
+	d := w.operator()
 	for n := 50; n < 60; n++ { // others, of whom nothing is told
 		w.publish(fmt.Sprint("other", n), person(n))
 	}
@@ -72,7 +72,7 @@ func TestExplainFromEveryID(t *testing.T) {
 	}
 	w.fake.Script(comeettest.CreateCandidate, comeettest.APIError(400, "invalid_phone"))
 	w.replay(d, ops.ReplayOptions{Edited: bytes.Replace(raw, []byte("lastname"), []byte("last_name"), 1)}, l.Seq)
-	var again []ops.Letter
+	var again []ops.DeadLetter
 	w.eventually("the replay to be refused", func() bool {
 		again = w.list(d, ops.LetterFilter{Reason: events.ReasonRefused})
 		return len(again) == 1
@@ -111,7 +111,7 @@ func TestExplainFromEveryID(t *testing.T) {
 	if len(want.Operations) != 2 || states["accepted"] != uid || want.Kind != ops.KindEvent {
 		t.Errorf("operations %+v, taken for %s", want.Operations, want.Kind)
 	}
-	for _, m := range want.Moments {
+	for _, m := range want.Entries {
 		if strings.Contains(m.What, "other") {
 			t.Errorf("somebody else's: %+v", m)
 		}
@@ -125,7 +125,7 @@ func TestExplainFromEveryID(t *testing.T) {
 		if got.Kind != kind {
 			t.Errorf("%s was taken for %s, want %s", id, got.Kind, kind)
 		}
-		if diff := cmp.Diff(want.Moments, got.Moments); diff != "" {
+		if diff := cmp.Diff(want.Entries, got.Entries); diff != "" {
 			t.Errorf("from %s %s: %s", kind, id, diff)
 		}
 		if diff := cmp.Diff(want.Operations, got.Operations); diff != "" {
@@ -133,28 +133,28 @@ func TestExplainFromEveryID(t *testing.T) {
 		}
 	}
 	for _, id := range []string{"src-1", fmt.Sprint(l.Seq), "e2"} {
-		if diff := cmp.Diff(want.Moments, w.explain(d, id, ops.ExplainOptions{}).Moments); diff != "" {
+		if diff := cmp.Diff(want.Entries, w.explain(d, id, ops.ExplainOptions{}).Entries); diff != "" {
 			t.Errorf("from %s, its kind not told: %s", id, diff)
 		}
 	}
 
 	now := w.explain(d, "src-1", ops.ExplainOptions{Comeet: w.client})
-	if last := now.Moments[len(now.Moments)-1]; last.Stream != "" || !strings.Contains(last.What, "now: candidate "+uid+": Rejected") {
+	if last := now.Entries[len(now.Entries)-1]; last.Stream != "" || !strings.Contains(last.What, "now: candidate "+uid+": Rejected") {
 		t.Errorf("Comeet says %+v", last)
 	}
 	nobodys := func(string) (*comeet.Client, error) { return nil, nil }
 	tells(t, w.explain(d, "src-1", ops.ExplainOptions{Comeet: nobodys}), "no credentials here for account default")
 	open := w.explain(d, "src-1", ops.ExplainOptions{Unmask: true, Comeet: w.client})
-	if !bytes.Contains(open.Moments[0].Content, []byte(personMark)) || !bytes.Contains(open.Moments[len(open.Moments)-1].Content, []byte(mailMark)) {
-		t.Errorf("unmasked: %+v", open.Moments)
+	if !bytes.Contains(open.Entries[0].Content, []byte(personMark)) || !bytes.Contains(open.Entries[len(open.Entries)-1].Content, []byte(mailMark)) {
+		t.Errorf("unmasked: %+v", open.Entries)
 	}
 }
 
-// A life is also told while nothing has come of it yet, and of an event that names nobody.
+// A history is also told while nothing has come of it yet, and of an event that names nobody.
 func TestExplainTheUnfinished(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	d := w.desk()
+	d := w.operator()
 	w.publish("e1", person(1))
 	waiting := w.explain(d, "e1", ops.ExplainOptions{})
 	tells(t, waiting, "published: event e1")
@@ -167,10 +167,10 @@ func TestExplainTheUnfinished(t *testing.T) {
 	w.publishRaw(sent{account: "default"}, nil, []byte("{"+personMark))
 	w.run()
 	w.accepted("e1")
-	var letters []ops.Letter
+	var letters []ops.DeadLetter
 	w.eventually("a letter", func() bool { letters = w.list(d, ops.LetterFilter{}); return len(letters) == 1 })
-	life := w.explain(d, fmt.Sprint(letters[0].Seq), ops.ExplainOptions{})
-	tells(t, life, "unknown: published, breaking the contract", "put on the desk as dead letter", "failed: invalid_event")
+	history := w.explain(d, fmt.Sprint(letters[0].Seq), ops.ExplainOptions{})
+	tells(t, history, "unknown: published, breaking the contract", "stored as dead letter", "failed: invalid_event")
 	if err := d.Discard(t.Context(), "noise", letters[0].Seq); err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestExplainTheUnfinished(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.setUp()
-	tells(t, w.explain(w.desk(), fmt.Sprint(letters[0].Seq), ops.ExplainOptions{}), "published", "failed: invalid_event")
+	tells(t, w.explain(w.operator(), fmt.Sprint(letters[0].Seq), ops.ExplainOptions{}), "published", "failed: invalid_event")
 	for _, id := range []string{"", "nobody", "99", strings.Repeat("a", 26)} {
 		if _, err := d.Explain(t.Context(), id, ops.ExplainOptions{}); !errors.Is(err, ops.ErrUnknownID) {
 			t.Errorf("%q: %v", id, err)
@@ -209,7 +209,7 @@ func TestExplainTellsProgress(t *testing.T) {
 		return s.CachedInfo().State.Msgs == n
 	})
 	told := 0
-	_, err := w.desk().Explain(t.Context(), "nobody", ops.ExplainOptions{Progress: func(stream string, read int) {
+	_, err := w.operator().Explain(t.Context(), "nobody", ops.ExplainOptions{Progress: func(stream string, read int) {
 		if told++; stream != bus.DefaultNames.Sourced || read != n {
 			t.Errorf("%d of %s", read, stream)
 		}

@@ -19,7 +19,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// deadlettersCommand is the operators' desk for what was refused.
+// deadlettersCommand is what operators do with what was refused.
 type deadlettersCommand struct {
 	List    lettersListCommand    `cmd:"" help:"List dead letters, newest first."`
 	Reasons lettersReasonsCommand `cmd:"" help:"Count dead letters by account and reason."`
@@ -167,7 +167,7 @@ func showLetter(out io.Writer, l ops.ShownLetter) error {
 type lettersReplayCommand struct {
 	Seqs []string `arg:"" optional:"" name:"seq" help:"Sequences of letters, or ranges such as 7-9; none with filters replays all that they pick."`
 	letterFlags
-	All    bool   `help:"Replay every letter on the desk."`
+	All    bool   `help:"Replay every dead letter."`
 	DryRun bool   `name:"dry-run" help:"Say what would become of each letter now, and do nothing."`
 	Edit   string `help:"Send the event of this file in the place of the one letter's; show --raw yields what to edit." type:"path" placeholder:"FILE"`
 	Rate   pace   `help:"Letters per time." default:"5/s" placeholder:"RATE"`
@@ -176,7 +176,7 @@ type lettersReplayCommand struct {
 	JSON   bool   `name:"json" help:"Print JSON, one letter per line."`
 }
 
-// Run replays letters. Its error counts those that stay on the desk.
+// Run replays letters. Its error counts those that stay.
 func (c lettersReplayCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
 	seqs, err := parseSeqs(c.Seqs)
 	if err != nil {
@@ -210,7 +210,7 @@ func (c lettersReplayCommand) Run(ctx context.Context, s *settings, out io.Write
 	stay := 0
 	var broken error
 	err = client.Replay(ctx, seqs, o, func(r ops.Replayed) {
-		if r.Kept != "" || r.Verdict == ops.VerdictGone {
+		if r.Kept != "" || r.Verdict == ops.VerdictNotFound {
 			stay++
 		}
 		if broken == nil {
@@ -264,7 +264,7 @@ func (c lettersDiscardCommand) Run(ctx context.Context, s *settings, out io.Writ
 	return err
 }
 
-func listLetters(ctx context.Context, s *settings, f ops.LetterFilter) ([]ops.Letter, error) {
+func listLetters(ctx context.Context, s *settings, f ops.LetterFilter) ([]ops.DeadLetter, error) {
 	client, err := s.openOps(ctx)
 	if err != nil {
 		return nil, err

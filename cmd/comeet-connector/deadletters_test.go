@@ -54,7 +54,7 @@ func operate(t *testing.T) *operated {
 	return o
 }
 
-// refuse publishes events that must be refused and waits until they are on the desk.
+// refuse publishes events that must be refused and waits until there are their letters.
 func (o *operated) refuse(letters int, documents ...string) {
 	o.Helper()
 	for _, d := range documents {
@@ -91,11 +91,11 @@ func TestDeadletters(t *testing.T) {
 	o.until("the positions", func() bool {
 		return strings.Contains(succeed(t, o.vars, "deadletters", "replay", "--all", "--dry-run"), "still position_closed")
 	})
-	var listed []ops.Letter
+	var listed []ops.DeadLetter
 	dec := json.NewDecoder(strings.NewReader(succeed(t, o.vars, "deadletters", "list", "--json")))
 	seqs := map[string]string{}
 	for dec.More() {
-		var l ops.Letter
+		var l ops.DeadLetter
 		if err := dec.Decode(&l); err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func TestDeadletters(t *testing.T) {
 			t.Errorf("%v shows the person:\n%s", tt.args, got)
 		}
 	}
-	// The desk of somebody without credentials knows the fallback positions too.
+	// An operator without credentials knows the fallback positions too.
 	config := file(t, "accounts:\n  - name: default\n    fallback_position: \"87.405\"\n")
 	for _, vars := range []map[string]string{
 		{"NATS_URL": o.vars["NATS_URL"], "LOG_LEVEL": "error", "FALLBACK_POSITION": "87.405"},
@@ -174,7 +174,7 @@ func TestExplain(t *testing.T) {
 	got := succeed(t, o.vars, "explain", "e1", "--comeet")
 	for _, want := range []string{
 		`\Ae1, taken for: event\n`, `(?m)^[a-z2-7]{26} +default +failed: position_closed +c-e1`, `CANDIDATES_SOURCED 1 +/scout +published: event e1, candidate c-e1, position 22\.0C1`,
-		`CANDIDATES_DEADLETTER 1 +desk`, `CANDIDATE_EVENTS 1 +connector +failed: position_closed: the position is closed`,
+		`CANDIDATES_DEADLETTER 1 +connector`, `CANDIDATE_EVENTS 1 +connector +failed: position_closed: the position is closed`,
 	} {
 		if !regexp.MustCompile(want).MatchString(got) {
 			t.Errorf("lacks %s:\n%s", want, got)
@@ -186,9 +186,9 @@ func TestExplain(t *testing.T) {
 	if open := succeed(t, o.vars, "explain", "e1", "--unmask", "--kind", "event"); !strings.Contains(open, person) {
 		t.Errorf("unmasked:\n%s", open)
 	}
-	var life ops.Life
-	if err := json.Unmarshal([]byte(succeed(t, o.vars, "explain", "1", "--json")), &life); err != nil || life.Kind != ops.KindLetter || len(life.Moments) != 3 {
-		t.Errorf("%+v, %v", life, err)
+	var history ops.History
+	if err := json.Unmarshal([]byte(succeed(t, o.vars, "explain", "1", "--json")), &history); err != nil || history.Kind != ops.KindLetter || len(history.Entries) != 3 {
+		t.Errorf("%+v, %v", history, err)
 	}
 }
 
@@ -205,8 +205,8 @@ func TestDeadlettersRefusesNonsense(t *testing.T) {
 		"must be an age such as 24h":       {"deadletters", "list", "--since", "yesterday"},
 		"must be like 5/s":                 {"deadletters", "replay", "1", "--rate", "fast"},
 		"no such file":                     {"deadletters", "replay", "1", "--edit", "/nowhere/event.json"},
-		"dead letter 1 is not on the desk": {"deadletters", "show", "1"},
-		"dead letter 2 is not on the desk": {"deadletters", "discard", "2", "--reason", "x"},
+		"there is no dead letter 1":        {"deadletters", "show", "1"},
+		"there is no dead letter 2":        {"deadletters", "discard", "2", "--reason", "x"},
 		"account name":                     {"deadletters", "list", "--account", "A.B"},
 		"1 of 1 dead letters were not":     {"deadletters", "replay", "1"},
 		"nothing on the bus is known":      {"explain", "nobody"},

@@ -43,6 +43,6 @@ func TestErase(t *testing.T) {
 	check(succeed(t, o.vars, "erase", op), `(?m)^`+op+` +default +erased$`, `0 messages and 0 files erased`)
 	check(succeed(t, o.vars, "explain", op), `(?m)^`+op+` +default +erased *$`, `operator +erased`)
 	if got := succeed(t, o.vars, "deadletters", "list"); strings.Count(got, "\n") != 1 {
-		t.Errorf("left on the desk:\n%s", got)
+		t.Errorf("left of the letters:\n%s", got)
 	}
 }

@@ -19,7 +19,7 @@ type explainCommand struct {
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 
-// Run tells a life.
+// Run tells a history.
 func (c explainCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
 	o := ops.ExplainOptions{Kind: ops.IDKind(c.Kind), Unmask: c.Unmask, Progress: s.progress}
 	if c.Comeet {
@@ -33,7 +33,7 @@ func (c explainCommand) Run(ctx context.Context, s *settings, out io.Writer) err
 		return err
 	}
 	defer client.Close()
-	life, err := client.Explain(ctx, c.ID, o)
+	history, err := client.Explain(ctx, c.ID, o)
 	if err != nil {
 		return err
 	}
@@ -41,16 +41,16 @@ func (c explainCommand) Run(ctx context.Context, s *settings, out io.Writer) err
 		enc := json.NewEncoder(out)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
-		return enc.Encode(life)
+		return enc.Encode(history)
 	}
-	return printLife(out, c.ID, life)
+	return printHistory(out, c.ID, history)
 }
 
-func printLife(out io.Writer, id string, life *ops.Life) error {
+func printHistory(out io.Writer, id string, history *ops.History) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s, taken for: %s\n\n", printable(id), life.Kind)
+	fmt.Fprintf(w, "%s, taken for: %s\n\n", printable(id), history.Kind)
 	fmt.Fprintln(w, "OPERATION\tACCOUNT\tSTATE\tCANDIDATE\tCANDIDATE_UID")
-	for _, o := range life.Operations {
+	for _, o := range history.Operations {
 		state := o.State
 		if o.Reason != "" {
 			state += ": " + string(o.Reason)
@@ -61,7 +61,7 @@ func printLife(out io.Writer, id string, life *ops.Life) error {
 		return err
 	}
 	fmt.Fprintln(w, "\nTIME\tWHERE\tWHO\tWHAT")
-	for _, m := range life.Moments {
+	for _, m := range history.Entries {
 		where := "Comeet"
 		if m.Stream != "" {
 			where = fmt.Sprintf("%s %d", m.Stream, m.Seq)
@@ -71,7 +71,7 @@ func printLife(out io.Writer, id string, life *ops.Life) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	for _, m := range life.Moments {
+	for _, m := range history.Entries {
 		if m.Content == nil {
 			continue
 		}

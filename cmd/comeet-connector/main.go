@@ -24,7 +24,7 @@ type cli struct {
 	Setup       setupCommand       `cmd:"" help:"Print the streams, buckets and object store that the connector needs, or create them."`
 	Accounts    accountsCommand    `cmd:"" help:"Pause and resume accounts."`
 	Deadletters deadlettersCommand `cmd:"" help:"Work on what was refused: list, show, replay, discard."`
-	Explain     explainCommand     `cmd:"" help:"Tell the whole life of a candidate or an event, from any of its ids."`
+	Explain     explainCommand     `cmd:"" help:"Tell the whole history of a candidate or an event, from any of its ids."`
 	Erase       eraseCommand       `cmd:"" help:"Erase all that the bus holds about a candidate or an event, from any of its ids."`
 	Answers     answersCommand     `cmd:"" help:"Print what each answer of Comeet means to the connector."`
 	Schema      schemaCommand      `cmd:"" help:"Print the JSON Schema of an event type."`

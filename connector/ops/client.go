@@ -39,7 +39,7 @@ type Config struct {
 
 // Client does operators' work on one bus.
 //
-// A letter that was replayed or discarded is gone: its bytes are erased, and a note without any person's data stays in the
+// A letter that was replayed or discarded is archived: its bytes are erased, and a note without any person's data stays in the
 // dead-letter stream for as long as letters do.
 type Client struct {
 	cfg    Config

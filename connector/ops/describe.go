@@ -11,8 +11,8 @@ import (
 
 // What happened, in words for an operator. Nothing here tells who a person is.
 
-// moveOn takes an entry as the operation's last one.
-func (o *OperationState) moveOn(e events.Event) {
+// apply takes an entry as the operation's last one.
+func (o *OperationState) apply(e events.Event) {
 	switch d := e.Data.(type) {
 	case *events.Claimed:
 		o.State, o.Reason = string(d.State), ""
@@ -34,8 +34,8 @@ func isErased(e events.Event) bool {
 	return ok && c.State == events.StateErased
 }
 
-// whoWrote is whose doing an entry is.
-func whoWrote(e events.Event) string {
+// actor is whose doing an entry is.
+func actor(e events.Event) string {
 	switch d := e.Data.(type) {
 	case *events.Claimed:
 		if isErased(e) {
@@ -56,7 +56,7 @@ func whoWrote(e events.Event) string {
 	return "connector"
 }
 
-func wordsOf(e events.Event) string {
+func describe(e events.Event) string {
 	switch d := e.Data.(type) {
 	case *events.Claimed:
 		switch d.State {
@@ -90,15 +90,15 @@ func wordsOf(e events.Event) string {
 		for _, c := range d.Changed {
 			what = append(what, string(c))
 		}
-		return fmt.Sprintf("status of candidate %s (%s): %s", d.CandidateUID, strings.Join(what, ", "), stateWords(d.State))
+		return fmt.Sprintf("status of candidate %s (%s): %s", d.CandidateUID, strings.Join(what, ", "), describeState(d.State))
 	}
 	return e.Type
 }
 
-// candidateWords tells what Comeet shows of a candidate.
-func candidateWords(c *comeet.Candidate) string {
+// describeCandidate says what Comeet shows of a candidate.
+func describeCandidate(c *comeet.Candidate) string {
 	if c.Deleted {
-		return stateWords(events.State{Deleted: true})
+		return describeState(events.State{Deleted: true})
 	}
 	s := events.State{PositionUID: c.PositionUID}
 	if c.Status != nil {
@@ -113,10 +113,10 @@ func candidateWords(c *comeet.Candidate) string {
 	if c.DispositionReason != nil {
 		s.DispositionReason = c.DispositionReason.Reason
 	}
-	return stateWords(s)
+	return describeState(s)
 }
 
-func stateWords(s events.State) string {
+func describeState(s events.State) string {
 	var parts []string
 	add := func(name, value string) {
 		if value != "" {
@@ -142,7 +142,7 @@ func stateWords(s events.State) string {
 	return strings.Join(parts, ", ")
 }
 
-func sourcedWords(s *ledger.Sourced, invalid *events.InvalidError) string {
+func describeSourced(s *ledger.Sourced, invalid *events.InvalidError) string {
 	what := "published"
 	if s.Identity.Replay != "" {
 		what = "replayed with mark " + s.Identity.Replay

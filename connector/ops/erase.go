@@ -75,13 +75,13 @@ func (c *Client) Erase(ctx context.Context, id string, o EraseOptions) (*Erasure
 	if o.Kind == "" && isSeq.MatchString(id) {
 		return nil, fmt.Errorf("erase %s: a number may be a dead letter's or anybody's own: say which kind of id it is", id)
 	}
-	x, err := c.gather(ctx, id, ExplainOptions{Kind: o.Kind, Progress: o.Progress})
+	x, err := c.collect(ctx, id, ExplainOptions{Kind: o.Kind, Progress: o.Progress})
 	if err != nil {
 		return nil, fmt.Errorf("erase %s: %w", id, err)
 	}
-	e := &eraser{explanation: x, acts: map[ledger.Op]*act{}, outcomes: map[string]bool{}, theirs: map[string]bool{}}
+	e := &eraser{collector: x, targets: map[ledger.Op]*target{}, outcomes: map[string]bool{}, sharedFiles: map[string]bool{}}
 	for op := range x.ops {
-		e.acts[op] = &act{op: op, uids: map[string]bool{}}
+		e.targets[op] = &target{op: op, uids: map[string]bool{}}
 	}
 	begun, err := e.erase(ctx, o)
 	if err != nil {
@@ -93,8 +93,8 @@ func (c *Client) Erase(ctx context.Context, id string, o EraseOptions) (*Erasure
 	return e.result(), err
 }
 
-// act is an operation to erase, with all that the bus holds about it.
-type act struct {
+// target is an operation to erase, with all that the bus holds about it.
+type target struct {
 	op     ledger.Op
 	source string
 	// last is the entry that is the operation's state.
@@ -116,12 +116,12 @@ type sourcedAt struct {
 
 // eraser gathers what there is about some operations. Unlike explain it relies on no id: it reads all that the streams hold.
 type eraser struct {
-	*explanation
-	acts map[ledger.Op]*act
-	// outcomes are the CloudEvents ids of the acts' claims and outcomes.
+	*collector
+	targets map[ledger.Op]*target
+	// outcomes are the CloudEvents ids of the targets' claims and outcomes.
 	outcomes map[string]bool
-	// theirs are the files of other events.
-	theirs map[string]bool
+	// sharedFiles are the files of other events.
+	sharedFiles map[string]bool
 }
 
 // erase does it. begun is whether anything may have been changed, or would be: before that, there is nothing to tell.
@@ -132,7 +132,7 @@ func (e *eraser) erase(ctx context.Context, o EraseOptions) (begun bool, err err
 			return false, err
 		}
 	}
-	if err := e.pick(o); err != nil {
+	if err := e.filter(o); err != nil {
 		return false, err
 	}
 	for _, a := range e.sorted() {
@@ -143,7 +143,7 @@ func (e *eraser) erase(ctx context.Context, o EraseOptions) (begun bool, err err
 	if o.DryRun {
 		return true, nil
 	}
-	if err := e.mark(ctx); err != nil {
+	if err := e.writeErased(ctx); err != nil {
 		return false, err
 	}
 	return true, e.remove(ctx)
@@ -156,7 +156,7 @@ func (e *eraser) readEvents(ctx context.Context) error {
 		if !ok {
 			return
 		}
-		a := e.acts[ledger.Op{Account: account, ID: m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]}]
+		a := e.targets[ledger.Op{Account: account, ID: m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]}]
 		if a == nil && !e.mentions(m.Data) {
 			return
 		}
@@ -165,7 +165,7 @@ func (e *eraser) readEvents(ctx context.Context) error {
 		id, sourced, candidate, uid := named(entry.Event)
 		if a != nil {
 			a.last = entry
-		} else if a = e.acts[ledger.Op{Account: account, ID: id}]; a == nil {
+		} else if a = e.targets[ledger.Op{Account: account, ID: id}]; a == nil {
 			return
 		}
 		e.outcomes[entry.Event.ID] = true
@@ -198,7 +198,7 @@ func (e *eraser) readEvents(ctx context.Context) error {
 
 // mentions is false only for an event of ours that is about none of the operations.
 func (e *eraser) mentions(body []byte) bool {
-	for op := range e.acts {
+	for op := range e.targets {
 		if bytes.Contains(body, []byte(op.ID)) {
 			return true
 		}
@@ -206,7 +206,7 @@ func (e *eraser) mentions(body []byte) bool {
 	return false
 }
 
-func (a *act) cameFrom(ref *events.SourcedRef) {
+func (a *target) cameFrom(ref *events.SourcedRef) {
 	if ref != nil && ref.Source != "" {
 		a.source = ref.Source
 	}
@@ -221,7 +221,7 @@ func (e *eraser) readSourced(ctx context.Context) error {
 			return
 		}
 		s, _ := ledger.ReadSourced(account, m.Header, m.Data, ledger.Identity{Stream: stream, Created: e.sourcedCreated, Seq: m.Seq, Replay: ledger.ReplayOf(m.Header)})
-		a := e.acts[s.Op]
+		a := e.targets[s.Op]
 		e.readFiles(a, m, s)
 		if a != nil {
 			a.cameFrom(s.Identity.Ref())
@@ -241,7 +241,7 @@ func (e *eraser) readLetters(ctx context.Context) error {
 				return
 			}
 			for _, op := range []string{n.Operation, n.ReplayOperation} {
-				if a := e.acts[ledger.Op{Account: n.Account, ID: op}]; a != nil {
+				if a := e.targets[ledger.Op{Account: n.Account, ID: op}]; a != nil {
 					a.cameFrom(n.Sourced)
 					a.letters = append(a.letters, ErasedMessage{stream, m.Seq, op, "note on a dead letter"})
 					return
@@ -254,7 +254,7 @@ func (e *eraser) readLetters(ctx context.Context) error {
 		if invalid != nil {
 			op = l.eventOp
 		}
-		a := e.acts[op]
+		a := e.targets[op]
 		e.readFiles(a, m, s)
 		if a != nil {
 			a.cameFrom(s.Identity.Ref())
@@ -266,8 +266,8 @@ func (e *eraser) readLetters(ctx context.Context) error {
 // isObject is what the contract lets an object be called.
 var isObject = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// readFiles notes the objects that an event names, also one that breaks the contract elsewhere. A nil act is somebody else's.
-func (e *eraser) readFiles(a *act, m bus.Stored, s *ledger.Sourced) {
+// readFiles notes the objects that an event names, also one that breaks the contract elsewhere. A nil target is somebody else's.
+func (e *eraser) readFiles(a *target, m bus.Stored, s *ledger.Sourced) {
 	type file struct{ Object events.Object }
 	type data struct {
 		Candidate struct {
@@ -294,7 +294,7 @@ func (e *eraser) readFiles(a *act, m bus.Stored, s *ledger.Sourced) {
 		switch {
 		case !isObject.MatchString(f.Object.Name):
 		case a == nil:
-			e.theirs[f.Object.Name] = true
+			e.sharedFiles[f.Object.Name] = true
 		default:
 			a.files = append(a.files, f.Object.Name)
 		}
@@ -309,20 +309,20 @@ func pointers[T any](list []T) []*T {
 	return out
 }
 
-// pick leaves out what the options do, and refuses an id that names people of several services or accounts.
-func (e *eraser) pick(o EraseOptions) error {
+// filter leaves out what the options do, and refuses an id that names people of several services or accounts.
+func (e *eraser) filter(o EraseOptions) error {
 	var from []string
-	for op, a := range e.acts {
+	for op, a := range e.targets {
 		if o.Account != "" && op.Account != o.Account || o.Source != "" && a.source != "" && a.source != o.Source {
 			for _, name := range a.files {
-				e.theirs[name] = true
+				e.sharedFiles[name] = true
 			}
-			delete(e.acts, op)
+			delete(e.targets, op)
 		} else if a.source != "" {
 			from = append(from, fmt.Sprintf("account %s, source %s", op.Account, a.source))
 		}
 	}
-	if len(e.acts) == 0 {
+	if len(e.targets) == 0 {
 		return ErrUnknownID
 	}
 	slices.Sort(from)
@@ -332,12 +332,12 @@ func (e *eraser) pick(o EraseOptions) error {
 	return nil
 }
 
-func (e *eraser) sorted() []*act {
-	var out []*act
-	for _, a := range e.acts {
+func (e *eraser) sorted() []*target {
+	var out []*target
+	for _, a := range e.targets {
 		out = append(out, a)
 	}
-	slices.SortFunc(out, func(a, b *act) int {
+	slices.SortFunc(out, func(a, b *target) int {
 		return cmp.Or(strings.Compare(a.op.Account, b.op.Account), strings.Compare(a.op.ID, b.op.ID))
 	})
 	return out
@@ -345,7 +345,7 @@ func (e *eraser) sorted() []*act {
 
 // atItsEnd refuses an operation that somebody works on, or will. Who is accepted has to be followed first: a first status that is
 // written later would bring the candidate back.
-func (e *eraser) atItsEnd(ctx context.Context, a *act) error {
+func (e *eraser) atItsEnd(ctx context.Context, a *target) error {
 	for _, s := range a.events {
 		done := false
 		for _, under := range []ledger.Op{a.op, s.EventOp, a.op.Of(s.Identity)} {
@@ -372,8 +372,8 @@ func (e *eraser) atItsEnd(ctx context.Context, a *act) error {
 	return err
 }
 
-// mark writes the entries that stay. From then on nothing is submitted under these operations.
-func (e *eraser) mark(ctx context.Context) error {
+// writeErased writes the entries that stay. From then on nothing is submitted under these operations.
+func (e *eraser) writeErased(ctx context.Context) error {
 	for _, a := range e.sorted() {
 		if a.last.Erased() {
 			continue
@@ -439,7 +439,7 @@ func (e *eraser) forget(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if st := last.Status(); st == nil || e.acts[ledger.Op{Account: a.op.Account, ID: st.Operation}] == nil {
+			if st := last.Status(); st == nil || e.targets[ledger.Op{Account: a.op.Account, ID: st.Operation}] == nil {
 				continue // there is none, or it is that of an operation that stays and has the same candidate
 			}
 			if err := e.ledger.Forget(ctx, a.op.Account, uid); err != nil {
@@ -457,7 +457,7 @@ func (e *eraser) result() *Erasure {
 	for _, a := range e.sorted() {
 		state := OperationState{State: "waiting"}
 		if a.last.Seq > 0 {
-			state.moveOn(a.last.Event)
+			state.apply(a.last.Event)
 		}
 		out.Operations = append(out.Operations, ErasedOperation{a.op.Account, a.op.ID, a.source, state.State})
 		for _, s := range a.events {
@@ -470,7 +470,7 @@ func (e *eraser) result() *Erasure {
 			}
 		}
 		for _, name := range a.files {
-			if e.theirs[name] {
+			if e.sharedFiles[name] {
 				out.Shared = append(out.Shared, name)
 			} else {
 				out.Files = append(out.Files, name)

@@ -16,8 +16,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// Letter is a dead letter and why it is one, without any person's data.
-type Letter struct {
+// DeadLetter is a dead letter and why it is one, without any person's data.
+type DeadLetter struct {
 	// Seq is the letter's sequence in the dead-letter stream, by which it is named everywhere.
 	Seq     uint64 `json:"seq"`
 	Account string `json:"account"`
@@ -53,7 +53,7 @@ type LetterFilter struct {
 	Since time.Time
 }
 
-func (f LetterFilter) takes(l *Letter) bool {
+func (f LetterFilter) matches(l *DeadLetter) bool {
 	return (f.Reason == "" || l.Reason == f.Reason) && (f.CandidateID == "" || l.CandidateID == f.CandidateID) &&
 		(f.Source == "" || l.Sourced != nil && l.Sourced.Source == f.Source)
 }
@@ -62,7 +62,7 @@ func (f LetterFilter) takes(l *Letter) bool {
 const streamsDisagree = time.Hour
 
 // List returns the letters that a filter picks, newest first. No letter's body is read.
-func (c *Client) List(ctx context.Context, f LetterFilter) ([]Letter, error) {
+func (c *Client) List(ctx context.Context, f LetterFilter) ([]DeadLetter, error) {
 	account := "*"
 	if f.Account != "" {
 		if err := events.CheckAccount(f.Account); err != nil {
@@ -70,7 +70,7 @@ func (c *Client) List(ctx context.Context, f LetterFilter) ([]Letter, error) {
 		}
 		account = f.Account
 	}
-	known := map[uint64]*Letter{}
+	known := map[uint64]*DeadLetter{}
 	var oldest time.Time
 	err := c.bus.Scan(ctx, bus.ScanSpec{
 		Stream: c.cfg.Names.DeadLetters, Filters: []string{ledger.LetterSubject(ledger.Op{Account: account, ID: "*"})}, Since: f.Since, HeadersOnly: true,
@@ -92,7 +92,7 @@ func (c *Client) List(ctx context.Context, f LetterFilter) ([]Letter, error) {
 		e, err := events.Decode(m.Header, m.Data)
 		if failed, ok := e.Data.(*events.Failed); err == nil && ok && failed.DeadLetter != nil {
 			if l := known[failed.DeadLetter.Sequence]; l != nil {
-				l.explainBy(failed, m.Seq)
+				l.setOutcome(failed, m.Seq)
 			}
 		}
 		return nil
@@ -100,13 +100,13 @@ func (c *Client) List(ctx context.Context, f LetterFilter) ([]Letter, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []Letter
+	var out []DeadLetter
 	for _, l := range known {
-		if f.takes(l) {
+		if f.matches(l) {
 			out = append(out, *l)
 		}
 	}
-	slices.SortFunc(out, func(a, b Letter) int { return cmp.Compare(b.Seq, a.Seq) })
+	slices.SortFunc(out, func(a, b DeadLetter) int { return cmp.Compare(b.Seq, a.Seq) })
 	return out, nil
 }
 
@@ -121,7 +121,7 @@ type LetterGroup struct {
 }
 
 // GroupLetters counts letters by account and reason, the most frequent first.
-func GroupLetters(letters []Letter) []LetterGroup {
+func GroupLetters(letters []DeadLetter) []LetterGroup {
 	type key struct {
 		account string
 		reason  events.Reason
@@ -153,16 +153,16 @@ func GroupLetters(letters []Letter) []LetterGroup {
 }
 
 // letterOf reads what a letter's place and headers tell. ok is false for anything else in the stream, such as a note.
-func letterOf(m bus.Stored) (*Letter, bool) {
+func letterOf(m bus.Stored) (*DeadLetter, bool) {
 	event, ok := ledger.EventOfLetter(m.Subject)
 	if !ok {
 		return nil, false
 	}
-	return &Letter{Seq: m.Seq, Account: event.Account, Stored: m.Time, Replay: ledger.ReplayOf(m.Header), eventOp: event}, true
+	return &DeadLetter{Seq: m.Seq, Account: event.Account, Stored: m.Time, Replay: ledger.ReplayOf(m.Header), eventOp: event}, true
 }
 
-// explainBy takes over an outcome, if it is this letter's: a sequence alone proves nothing once the stream was made anew.
-func (l *Letter) explainBy(f *events.Failed, seq uint64) {
+// setOutcome takes over an outcome, if it is this letter's: a sequence alone proves nothing once the stream was made anew.
+func (l *DeadLetter) setOutcome(f *events.Failed, seq uint64) {
 	mine := f.Operation == l.eventOp.ID
 	if f.Sourced != nil {
 		own := ledger.Op{Account: l.Account, ID: f.Operation}.Of(ledger.Identity{Source: f.Sourced.Source, ID: f.Sourced.ID, Replay: l.Replay})
@@ -174,23 +174,23 @@ func (l *Letter) explainBy(f *events.Failed, seq uint64) {
 	}
 }
 
-// GoneError says that no letter with that sequence lies on the desk.
-type GoneError struct {
+// LetterNotFoundError says that there is no dead letter with that sequence.
+type LetterNotFoundError struct {
 	Seq uint64
 	// Note tells what an operator did with it; nil if nobody did anything: it has aged out, or never was.
 	Note *Note
 }
 
-func (e *GoneError) Error() string {
+func (e *LetterNotFoundError) Error() string {
 	if e.Note == nil {
-		return fmt.Sprintf("dead letter %d is not on the desk", e.Seq)
+		return fmt.Sprintf("there is no dead letter %d", e.Seq)
 	}
-	return fmt.Sprintf("dead letter %d is not on the desk: %s", e.Seq, e.Note)
+	return fmt.Sprintf("there is no dead letter %d any more: it was %s", e.Seq, e.Note)
 }
 
 // opened is a letter with what is in it.
 type opened struct {
-	*Letter
+	*DeadLetter
 	header map[string][]string
 	body   []byte
 	// event is what the connector reads out of it; invalid is why it can't, or nil.
@@ -198,10 +198,10 @@ type opened struct {
 	invalid *events.InvalidError
 }
 
-// open reads a letter. A *GoneError if there is none.
+// open reads a letter. A *LetterNotFoundError if there is none.
 func (c *Client) open(ctx context.Context, seq uint64) (*opened, error) {
 	m, err := c.bus.Message(ctx, c.cfg.Names.DeadLetters, seq)
-	var l *Letter
+	var l *DeadLetter
 	ok := false
 	if err == nil {
 		l, ok = letterOf(m)
@@ -212,24 +212,24 @@ func (c *Client) open(ctx context.Context, seq uint64) (*opened, error) {
 		if err != nil {
 			return nil, err
 		}
-		return nil, &GoneError{seq, note}
+		return nil, &LetterNotFoundError{seq, note}
 	case err != nil:
 		return nil, err
 	}
-	o := &opened{Letter: l, header: m.Header, body: m.Data}
+	o := &opened{DeadLetter: l, header: m.Header, body: m.Data}
 	o.event, o.invalid = ledger.ReadSourced(l.Account, m.Header, m.Data, ledger.Identity{Replay: l.Replay})
 	op := l.eventOp
 	if o.invalid == nil {
 		op = o.event.Op
 	}
 	l.Operation, l.CandidateID, l.Sourced = op.ID, o.event.CandidateID, o.event.Identity.Ref()
-	history, err := c.history(ctx, events.SubmissionSubject(events.TypeFailed, op.Account, op.ID))
+	history, err := c.records(ctx, events.SubmissionSubject(events.TypeFailed, op.Account, op.ID))
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range history {
 		if f, ok := r.event.Data.(*events.Failed); ok && f.DeadLetter != nil && f.DeadLetter.Sequence == seq {
-			l.explainBy(f, r.seq)
+			l.setOutcome(f, r.seq)
 		}
 	}
 	return o, nil
@@ -243,8 +243,8 @@ type record struct {
 	event   events.Event
 }
 
-// history reads all entries over a subject, oldest first. There are at most bus.MaxHistory per subject without wildcards.
-func (c *Client) history(ctx context.Context, subject string) ([]record, error) {
+// records reads all entries over a subject, oldest first. There are at most bus.MaxHistory per subject without wildcards.
+func (c *Client) records(ctx context.Context, subject string) ([]record, error) {
 	var out []record
 	for from := uint64(1); ; {
 		m, err := c.bus.Next(ctx, c.cfg.Names.Events, subject, from)
@@ -264,7 +264,7 @@ func (c *Client) history(ctx context.Context, subject string) ([]record, error) 
 
 // ShownLetter is a letter with its content.
 type ShownLetter struct {
-	Letter
+	DeadLetter
 	// Header and Content are the original's. Masked, values of personal fields are Mask; structure and names stay.
 	Header http.Header `json:"header,omitempty"`
 	// Content is the body if it is JSON, else nil.
@@ -274,13 +274,13 @@ type ShownLetter struct {
 }
 
 // Show opens one letter. Personal data is masked unless unmask is set: then whoever reads the result sees a person's data.
-// A *GoneError if the letter is not there.
+// A *LetterNotFoundError if the letter is not there.
 func (c *Client) Show(ctx context.Context, seq uint64, unmask bool) (ShownLetter, error) {
 	o, err := c.open(ctx, seq)
 	if err != nil {
 		return ShownLetter{}, err
 	}
-	shown := ShownLetter{Letter: *o.Letter, Header: o.header, Bytes: len(o.body)}
+	shown := ShownLetter{DeadLetter: *o.DeadLetter, Header: o.header, Bytes: len(o.body)}
 	if !unmask {
 		shown.Header = maskHeader(o.header)
 	}
@@ -289,7 +289,7 @@ func (c *Client) Show(ctx context.Context, seq uint64, unmask bool) (ShownLetter
 }
 
 // Raw is the letter's event to edit and to give to Replay: the original's bytes, or, of an event in the binary encoding, whose
-// attributes are headers, the same event as one JSON document. It holds a person's data. A *GoneError if the letter is not there.
+// attributes are headers, the same event as one JSON document. It holds a person's data. A *LetterNotFoundError if the letter is not there.
 func (c *Client) Raw(ctx context.Context, seq uint64) ([]byte, error) {
 	o, err := c.open(ctx, seq)
 	if err != nil {
@@ -301,9 +301,9 @@ func (c *Client) Raw(ctx context.Context, seq uint64) ([]byte, error) {
 	return o.body, nil
 }
 
-// Discard takes letters off the desk for good: a note with the reason is stored, then the letter is erased. The event keeps its
+// Discard archives letters: a note with the reason is stored, then the letter is erased. The event keeps its
 // outcome. The reason is kept in clear, so it must not hold a person's data. It goes on after a letter that is not there and
-// returns all such *GoneError joined.
+// returns all such *LetterNotFoundError joined.
 func (c *Client) Discard(ctx context.Context, reason string, seqs ...uint64) error {
 	if strings.TrimSpace(reason) == "" {
 		return errors.New("say why: a discard needs a reason")
@@ -311,12 +311,12 @@ func (c *Client) Discard(ctx context.Context, reason string, seqs ...uint64) err
 	var gone []error
 	for _, seq := range seqs {
 		o, err := c.open(ctx, seq)
-		if _, ok := errors.AsType[*GoneError](err); ok {
+		if _, ok := errors.AsType[*LetterNotFoundError](err); ok {
 			gone = append(gone, err)
 			continue
 		}
 		if err == nil {
-			err = c.takeOff(ctx, o, Note{Action: ActionDiscarded, Reason: reason})
+			err = c.archive(ctx, o, Note{Action: ActionDiscarded, Reason: reason})
 		}
 		if err != nil {
 			return err

@@ -15,13 +15,13 @@ import (
 // Action is what an operator did with a dead letter.
 type Action string
 
-// The actions that take a letter off the desk.
+// The actions that archive a letter.
 const (
 	ActionReplayed  Action = "replayed"
 	ActionDiscarded Action = "discarded"
 )
 
-// Note is what stays of a letter that was taken off the desk. It holds no person's data, unless the operator's reason does.
+// Note is what stays of a letter that was archived. It holds no person's data, unless the operator's reason does.
 type Note struct {
 	Action Action `json:"action"`
 	// Seq is the letter's sequence, Refused the reason why it was one; empty if not known.
@@ -62,8 +62,8 @@ func (n *Note) String() string {
 	return fmt.Sprintf("replayed%s at %s%s, mark %s", edited, at, as, n.Replay)
 }
 
-// takeOff notes what was done with a letter, then erases it. A crash in between leaves a letter that may be taken off again.
-func (c *Client) takeOff(ctx context.Context, o *opened, n Note) error {
+// archive notes what was done with a letter, then erases it. A crash in between leaves a letter that may be archived again.
+func (c *Client) archive(ctx context.Context, o *opened, n Note) error {
 	n.Seq, n.Account, n.Refused = o.Seq, o.Account, o.Reason
 	n.Operation, n.CandidateID, n.Sourced = o.Operation, o.CandidateID, o.Sourced
 	raw, err := json.Marshal(n)

@@ -29,7 +29,7 @@ const (
 	VerdictInProgress Verdict = "in_progress" // another event of its operation is under way: it would wait for that
 	VerdictErased     Verdict = "erased"      // its operation was erased on request: it would fail
 	VerdictReplayed   Verdict = "replayed"    // it was replayed before
-	VerdictGone       Verdict = "gone"        // it is not on the desk
+	VerdictNotFound   Verdict = "gone"        // there is no such letter
 )
 
 // Forecast is a verdict and its grounds, without any person's data.
@@ -70,14 +70,14 @@ type ReplayOptions struct {
 // Replayed is what came of one letter.
 type Replayed struct {
 	Forecast
-	// Sent is whether it was published; it then has left the desk. SourcedSeq is its sequence in the sourced stream.
+	// Sent is whether it was published; the letter is then archived. SourcedSeq is its sequence in the sourced stream.
 	Sent       bool   `json:"sent"`
 	SourcedSeq uint64 `json:"sourced_seq,omitempty"`
 	// Kept is why it was not, in words; empty if it was sent, was only forecast, or had been replayed before.
 	Kept string `json:"kept,omitempty"`
 }
 
-// Replay publishes letters again, each as a new event of its operation, and takes them off the desk. tell is called for each
+// Replay publishes letters again, each as a new event of its operation, and archives them. tell is called for each
 // letter in turn. A letter that could only fail again stays, see ReplayOptions. The connector decides anew about what is sent; if it
 // is refused once more, that makes a new letter.
 //
@@ -112,8 +112,8 @@ type replay struct {
 
 func (r *replay) one(ctx context.Context, seq uint64) (Replayed, error) {
 	o, err := r.open(ctx, seq)
-	if gone, ok := errors.AsType[*GoneError](err); ok {
-		return Replayed{Forecast: Forecast{Seq: seq, Verdict: VerdictGone, Message: gone.Error()}}, nil
+	if gone, ok := errors.AsType[*LetterNotFoundError](err); ok {
+		return Replayed{Forecast: Forecast{Seq: seq, Verdict: VerdictNotFound, Message: gone.Error()}}, nil
 	}
 	if err != nil {
 		return Replayed{}, err
@@ -127,8 +127,8 @@ func (r *replay) one(ctx context.Context, seq uint64) (Replayed, error) {
 	note := Note{Action: ActionReplayed, Replay: w.mark, ReplayOperation: w.event.Op.ID, Edited: r.o.Edited != nil}
 	switch {
 	case f.Verdict == VerdictReplayed:
-		// Whoever replayed it died before it was off the desk.
-		return out, r.takeOff(ctx, o, note)
+		// The process that replayed it died before it was archived.
+		return out, r.archive(ctx, o, note)
 	case f.Verdict == VerdictInvalid:
 		out.Kept = "it can only fail again; edit it"
 		return out, nil
@@ -156,7 +156,7 @@ func (r *replay) one(ctx context.Context, seq uint64) (Replayed, error) {
 		return out, fmt.Errorf("replay dead letter %d: %w", seq, err)
 	}
 	out.Sent, out.SourcedSeq, note.ReplaySeq = true, at, at
-	return out, r.takeOff(ctx, o, note)
+	return out, r.archive(ctx, o, note)
 }
 
 // rewritten is what is published in the place of a letter.
@@ -169,7 +169,7 @@ type rewritten struct {
 }
 
 func (r *replay) rewrite(o *opened) rewritten {
-	w := rewritten{mark: r.mark(o.Seq), header: o.header, body: o.body}
+	w := rewritten{mark: r.replayMark(o.Seq), header: o.header, body: o.body}
 	if r.o.Edited != nil {
 		sum := sha256.Sum256(r.o.Edited)
 		w.mark += "-" + hex.EncodeToString(sum[:8])
@@ -188,8 +188,8 @@ func (r *replay) rewrite(o *opened) rewritten {
 	return w
 }
 
-// mark names a letter for ever: sequences alone begin anew with a new stream.
-func (c *Client) mark(seq uint64) string {
+// replayMark names a letter for ever: sequences alone begin anew with a new stream.
+func (c *Client) replayMark(seq uint64) string {
 	return strconv.FormatInt(c.lettersCreated.UnixNano(), 36) + "-" + strconv.FormatUint(seq, 10)
 }
 
@@ -200,7 +200,7 @@ func (c *Client) letterOfMark(mark string) (seq uint64, ok bool) {
 		return 0, false
 	}
 	seq, err := strconv.ParseUint(parts[1], 10, 64)
-	return seq, err == nil && strings.HasPrefix(mark, c.mark(seq))
+	return seq, err == nil && strings.HasPrefix(mark, c.replayMark(seq))
 }
 
 // forecast tells what would become of a letter now: the same rules as a worker's, by what the bus knows.
@@ -211,7 +211,7 @@ func (r *replay) forecast(ctx context.Context, o *opened, w rewritten) (Forecast
 		f.Message = "breaks the contract: " + w.invalid.Error()
 		return f, nil
 	}
-	history, err := r.history(ctx, events.SubmissionSubject("candidate.submission.*", w.event.Op.Account, w.event.Op.ID))
+	history, err := r.records(ctx, events.SubmissionSubject("candidate.submission.*", w.event.Op.Account, w.event.Op.ID))
 	if err != nil {
 		return f, err
 	}

@@ -24,8 +24,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// desk opens the operators' desk.
-func (w *world) desk(change ...func(*ops.Config)) *ops.Client {
+// operator joins the bus as an operator does.
+func (w *world) operator(change ...func(*ops.Config)) *ops.Client {
 	w.Helper()
 	cfg := ops.Config{NATSURL: w.NATSURL, Log: zerolog.New(w.logs)}
 	for _, c := range change {
@@ -39,7 +39,7 @@ func (w *world) desk(change ...func(*ops.Config)) *ops.Client {
 	return d
 }
 
-func (w *world) list(d *ops.Client, f ops.LetterFilter) []ops.Letter {
+func (w *world) list(d *ops.Client, f ops.LetterFilter) []ops.DeadLetter {
 	w.Helper()
 	out, err := d.List(w.Context(), f)
 	if err != nil {
@@ -65,14 +65,14 @@ func (w *world) forecast(d *ops.Client, seq uint64) ops.Replayed {
 }
 
 // refused publishes one event that must fail and returns its letter.
-func (w *world) refused(d *ops.Client, id string, data *events.Sourced) ops.Letter {
+func (w *world) refused(d *ops.Client, id string, data *events.Sourced) ops.DeadLetter {
 	w.Helper()
 	w.publish(id, data)
 	return w.letterOf(d, id)
 }
 
 // letterOf waits for an event's refusal and returns its letter.
-func (w *world) letterOf(d *ops.Client, id string) ops.Letter {
+func (w *world) letterOf(d *ops.Client, id string) ops.DeadLetter {
 	w.Helper()
 	f, ok := w.outcome(id).Data.(*events.Failed)
 	if !ok {
@@ -84,7 +84,7 @@ func (w *world) letterOf(d *ops.Client, id string) ops.Letter {
 		}
 	}
 	w.Fatalf("the letter of %s is not listed", id)
-	return ops.Letter{}
+	return ops.DeadLetter{}
 }
 
 // publishInvalid stores an event with a misspelled field.
@@ -129,11 +129,11 @@ func (w *world) candidates(want int) {
 func oftenRead(cfg *connector.Config) { cfg.PositionsInterval = time.Second }
 
 // Whatever was refused can be found, looked at without seeing a person, and replayed once its cause is mended.
-func TestDeskFromRefusalToCandidate(t *testing.T) {
+func TestLetterFromRefusalToCandidate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(s *setup) { s.SettleDelay = 20 * time.Millisecond })
 	w.run(oftenRead)
-	d := w.desk()
+	d := w.operator()
 	recruiter := w.fake.Recruiter("default")
 	resume := []byte("a résumé")
 	cases := []struct {
@@ -261,7 +261,7 @@ func TestDeskFromRefusalToCandidate(t *testing.T) {
 		}
 	}
 	if left := w.list(d, ops.LetterFilter{}); len(left) != 0 {
-		t.Errorf("left on the desk: %+v", left)
+		t.Errorf("left of the letters: %+v", left)
 	}
 	w.candidates(len(cases))
 }
@@ -295,7 +295,7 @@ func (w *world) checkMasked(d *ops.Client, seq uint64) {
 }
 
 // A letter of any shape can be listed, shown and discarded; none shows a person in its headers or keys.
-func TestDeskTakesEveryLetter(t *testing.T) {
+func TestLettersOfEveryShape(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	cases := []struct {
@@ -317,7 +317,7 @@ func TestDeskTakesEveryLetter(t *testing.T) {
 		w.publishRaw(sent{account: "default"}, c.header, []byte(c.body))
 	}
 	w.run()
-	d := w.desk()
+	d := w.operator()
 	w.eventually("all letters", func() bool { return len(w.read()) == len(cases) })
 	letters := w.list(d, ops.LetterFilter{Reason: events.ReasonInvalidEvent})
 	if len(letters) != len(cases) {
@@ -359,11 +359,11 @@ func TestDeskTakesEveryLetter(t *testing.T) {
 	}
 }
 
-func TestDeskDiscards(t *testing.T) {
+func TestDiscard(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run(oftenRead)
-	d := w.desk()
+	d := w.operator()
 	bad := person(1)
 	bad.Position.UID = "22.0C1"
 	first := w.refused(d, "e1", bad)
@@ -372,7 +372,7 @@ func TestDeskDiscards(t *testing.T) {
 	if err := d.Discard(t.Context(), " ", first.Seq); err == nil {
 		t.Error("discarded without a reason")
 	}
-	gone, ok := errors.AsType[*ops.GoneError](d.Discard(t.Context(), "position filled", 999, first.Seq))
+	gone, ok := errors.AsType[*ops.LetterNotFoundError](d.Discard(t.Context(), "position filled", 999, first.Seq))
 	if !ok || gone.Seq != 999 || gone.Note != nil {
 		t.Errorf("a letter that never was: %v", gone)
 	}
@@ -380,11 +380,11 @@ func TestDeskDiscards(t *testing.T) {
 		t.Errorf("left: %+v", left)
 	}
 	_, err := d.Show(t.Context(), first.Seq, false)
-	gone, ok = errors.AsType[*ops.GoneError](err)
+	gone, ok = errors.AsType[*ops.LetterNotFoundError](err)
 	if !ok || gone.Note == nil || gone.Note.Action != ops.ActionDiscarded || gone.Note.Reason != "position filled" || gone.Note.Refused != events.ReasonPositionClosed {
 		t.Fatalf("after the discard: %v", err)
 	}
-	if r := w.forecast(d, first.Seq); r.Verdict != ops.VerdictGone || !strings.Contains(r.Message, "position filled") {
+	if r := w.forecast(d, first.Seq); r.Verdict != ops.VerdictNotFound || !strings.Contains(r.Message, "position filled") {
 		t.Errorf("replay of a discarded letter: %+v", r)
 	}
 	s, err := w.js.Stream(t.Context(), bus.DefaultNames.DeadLetters)
@@ -415,7 +415,7 @@ func TestReplayTwiceIsOneEvent(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			r := w.run(oftenRead)
-			d := w.desk()
+			d := w.operator()
 			bad := person(1)
 			bad.Position.UID = "22.0C1"
 			l := w.refused(d, "e1", bad)
@@ -426,7 +426,7 @@ func TestReplayTwiceIsOneEvent(t *testing.T) {
 			r.stop(w)
 
 			p := newProxy(t, w.NATSURL)
-			mortal := w.desk(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
+			mortal := w.operator(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
 			lost := p.set(died.subject, died.stored)
 			ctx, kill := context.WithCancel(t.Context())
 			dead := make(chan error, 1)
@@ -442,11 +442,11 @@ func TestReplayTwiceIsOneEvent(t *testing.T) {
 			if noted := died.subject[0] == '$'; noted != (again.Verdict == ops.VerdictReplayed) || again.Sent == noted {
 				t.Errorf("again: %+v", again)
 			}
-			if last := w.replay(d, ops.ReplayOptions{}, l.Seq)[0]; last.Verdict != ops.VerdictGone {
+			if last := w.replay(d, ops.ReplayOptions{}, l.Seq)[0]; last.Verdict != ops.VerdictNotFound {
 				t.Errorf("a third time: %+v", last)
 			}
 			if left := w.list(d, ops.LetterFilter{}); len(left) != 0 {
-				t.Errorf("left on the desk: %+v", left)
+				t.Errorf("left of the letters: %+v", left)
 			}
 			w.run()
 			w.accepted("e1")
@@ -463,7 +463,7 @@ func TestReplayWhileTheConnectorDies(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first := w.run()
-	d := w.desk()
+	d := w.operator()
 	w.fake.Script(comeettest.CreateCandidate, comeettest.APIError(400, "invalid_phone"))
 	l := w.refused(d, "e1", person(1))
 	first.stop(w)
@@ -491,14 +491,14 @@ func TestReplayFailsAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run(oftenRead)
-	d := w.desk()
+	d := w.operator()
 	bad := person(1)
 	bad.Position.UID = "22.0C1"
 	l := w.refused(d, "e1", bad)
 	if r := w.replay(d, ops.ReplayOptions{Anyway: true}, l.Seq)[0]; !r.Sent || r.Verdict != ops.VerdictPosition {
 		t.Fatalf("%+v", r)
 	}
-	var letters []ops.Letter
+	var letters []ops.DeadLetter
 	w.eventually("a new letter", func() bool {
 		letters = w.list(d, ops.LetterFilter{Reason: events.ReasonPositionClosed})
 		return len(letters) == 1
@@ -514,7 +514,7 @@ func TestReplayEdited(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run()
-	d := w.desk()
+	d := w.operator()
 	data, err := json.Marshal(person(1))
 	if err != nil {
 		t.Fatal(err)
@@ -522,7 +522,7 @@ func TestReplayEdited(t *testing.T) {
 	header := map[string][]string{"ce-specversion": {"1.0"}, "ce-id": {"e%201"}, "ce-source": {source}, "ce-type": {"candidate.sorced"},
 		"Content-Type": {"application/json"}, "X-Mine": {"kept"}, "Nats-Expected-Last-Sequence": {"0"}, "Nats-Msg-Id": {"m1"}}
 	w.publishRaw(sent{account: "default"}, header, data)
-	var letters []ops.Letter
+	var letters []ops.DeadLetter
 	w.eventually("a letter", func() bool {
 		letters = w.list(d, ops.LetterFilter{Reason: events.ReasonInvalidEvent})
 		return len(letters) == 1
@@ -573,7 +573,7 @@ func TestReplayEditedTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run()
-	d := w.desk()
+	d := w.operator()
 	w.publishInvalid("e1", person(1))
 	l := w.letterOf(d, "e1")
 	raw, err := d.Raw(t.Context(), l.Seq)
@@ -583,7 +583,7 @@ func TestReplayEditedTwice(t *testing.T) {
 	mended := bytes.Replace(raw, []byte("lastname"), []byte("last_name"), 1)
 	w.fake.Script(comeettest.CreateCandidate, comeettest.APIError(400, "invalid_email"))
 	p := newProxy(t, w.NATSURL)
-	mortal := w.desk(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
+	mortal := w.operator(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
 	lost := p.set("deadletter.candidate.sourced.", false)
 	ctx, kill := context.WithCancel(t.Context())
 	dead := make(chan error, 1)
@@ -610,7 +610,7 @@ func TestLettersOfAStreamMadeAnew(t *testing.T) {
 	w := newWorld(t)
 	r := w.run()
 	w.publishInvalid("e1", person(1))
-	old := w.letterOf(w.desk(), "e1")
+	old := w.letterOf(w.operator(), "e1")
 	r.stop(w)
 	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.DeadLetters); err != nil {
 		t.Fatal(err)
@@ -619,7 +619,7 @@ func TestLettersOfAStreamMadeAnew(t *testing.T) {
 	if _, err := w.js.Publish(t.Context(), "deadletter.candidate.sourced.default.one", []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
-	if l := w.list(w.desk(), ops.LetterFilter{}); len(l) != 1 || l[0].Seq != old.Seq || l[0].Reason != "" {
+	if l := w.list(w.operator(), ops.LetterFilter{}); len(l) != 1 || l[0].Seq != old.Seq || l[0].Reason != "" {
 		t.Errorf("%+v", l)
 	}
 }
@@ -629,8 +629,8 @@ func TestForecasts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(s *setup) { s.SettleDelay = 20 * time.Millisecond })
 	r := w.run(oftenRead)
-	d := w.desk()
-	withFallback := w.desk(func(cfg *ops.Config) { cfg.Fallbacks = map[string]string{"default": "48.16A"} })
+	d := w.operator()
+	withFallback := w.operator(func(cfg *ops.Config) { cfg.Fallbacks = map[string]string{"default": "48.16A"} })
 
 	closed := person(1)
 	closed.Position.UID = "22.0C1"
@@ -692,7 +692,7 @@ func TestForecasts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if f := w.forecast(w.desk(), l.Seq); f.Verdict != ops.VerdictUnmatched {
+	if f := w.forecast(w.operator(), l.Seq); f.Verdict != ops.VerdictUnmatched {
 		t.Errorf("without positions on the bus: %+v", f)
 	}
 	w.candidates(2)
@@ -703,7 +703,7 @@ func TestReplayHeaders(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run()
-	d := w.desk()
+	d := w.operator()
 	letter := func(own string, h nats.Header, body []byte) uint64 {
 		t.Helper()
 		ack, err := w.js.PublishMsg(t.Context(), &nats.Msg{Subject: "deadletter.candidate.sourced.default." + own, Header: h, Data: body})
@@ -746,7 +746,7 @@ func TestReplayIsThrottled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.run()
-	d := w.desk()
+	d := w.operator()
 	var seqs []uint64
 	for n := range 4 {
 		w.fake.Script(comeettest.CreateCandidate, comeettest.APIError(400, "invalid_email"))
@@ -766,7 +766,7 @@ func TestReplayIsThrottled(t *testing.T) {
 	w.candidates(4)
 }
 
-func TestDeskNeedsItsStreams(t *testing.T) {
+func TestOpenNeedsItsStreams(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.DeadLetters); err != nil {
