@@ -190,31 +190,3 @@ func TestExplainTheUnfinished(t *testing.T) {
 		t.Errorf("a candidate's id as an event's: %v", err)
 	}
 }
-
-// A long scan says how far it has come.
-func TestExplainTellsProgress(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	const n = 10_000
-	for i := range n {
-		if err := w.nc.Publish(events.SourcedSubject("acme"), fmt.Appendf(nil, "%d", i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.eventually("all to be stored", func() bool {
-		s, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s.CachedInfo().State.Msgs == n
-	})
-	told := 0
-	_, err := w.operator().Explain(t.Context(), "nobody", ops.ExplainOptions{Progress: func(stream string, read int) {
-		if told++; stream != bus.DefaultNames.Sourced || read != n {
-			t.Errorf("%d of %s", read, stream)
-		}
-	}})
-	if !errors.Is(err, ops.ErrUnknownID) || told != 1 {
-		t.Errorf("told %d times, then %v", told, err)
-	}
-}

@@ -765,15 +765,3 @@ func TestReplayIsThrottled(t *testing.T) {
 	}
 	w.candidates(4)
 }
-
-func TestOpenNeedsItsStreams(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.DeadLetters); err != nil {
-		t.Fatal(err)
-	}
-	_, err := ops.Open(t.Context(), ops.Config{NATSURL: w.NATSURL})
-	if !errors.Is(err, bus.ErrGone) || !strings.Contains(err.Error(), "setup --apply") {
-		t.Errorf("opened without dead letters: %v", err)
-	}
-}
