@@ -42,7 +42,7 @@ type account struct {
 	filesMemory, filesShare *semaphore.Weighted
 	// room is shut while the events stream is nearly full.
 	room     *room
-	posts    posts
+	posts    postStats
 	inHand   inHand
 	progress progress
 	ours     ownSource

@@ -123,7 +123,7 @@ func TestEveryAnswerToAPost(t *testing.T) {
 	}
 	w := newWorld(t, accounts(names...), func(s *setup) {
 		s.RateLimit = comeet.Limit{Requests: 1000, Window: time.Second}
-		s.RequestTimeout, s.PollInterval, s.Workers = 1500*time.Millisecond, time.Hour, 2
+		s.RequestTimeout, s.PollInterval, s.Workers, s.MemberTTL = 1500*time.Millisecond, time.Hour, 2, 5*time.Second
 	}, fakeWith(comeettest.WithRecording(100_000)))
 	for i, c := range cases {
 		for _, f := range c.faults {
@@ -157,6 +157,11 @@ func TestEveryAnswerToAPost(t *testing.T) {
 			t.Errorf("%s: outcome %s, want %s", c.name, got, c.want)
 		}
 		if n := posts[names[i]]; n != c.posts {
+			for line := range strings.Lines(w.logs.String()) {
+				if strings.Contains(line, `"`+names[i]+`"`) {
+					t.Log(line)
+				}
+			}
 			t.Errorf("%s: %d POSTs, want %d", c.name, n, c.posts)
 		}
 		if n := len(w.fake.Candidates(names[i])); n != c.candidates {

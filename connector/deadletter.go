@@ -16,7 +16,7 @@ const keptPrefix = "Orig-"
 // buryOriginal stores the delivered message as it came, bytes and headers. The stream takes one message per subject, so that a
 // repetition finds the first: the condition costs no header, for the same reason.
 func (s *submission) buryOriginal() (*events.DeadLetter, error) {
-	subject := ledger.LetterSubject(s.own)
+	subject := ledger.LetterSubject(s.EventOp)
 	stream := s.cfg.Names.DeadLetters
 	h := make(map[string][]string, len(s.msg.Header()))
 	for k, v := range s.msg.Header() {

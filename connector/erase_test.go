@@ -354,7 +354,7 @@ func TestEraseRefusesWhatIsInFlight(t *testing.T) {
 		<-answer
 		return comeettest.Drop(), true
 	})
-	r := w.run(func(c *connector.Config) { c.RequestTimeout, c.SettleDelay = 20*time.Second, 2*time.Second })
+	r := w.run(func(c *connector.Config) { c.RequestTimeout, c.SettleDelay = 5*time.Second, 2*time.Second })
 	<-landed
 	w.refuseToErase(d, "e1", "(claimed)")
 	close(answer)

@@ -33,46 +33,38 @@ func expiry(limit time.Duration) time.Duration { return limit - min(limit/10, 24
 func (a *account) expires(stored time.Time) time.Time { return stored.Add(expiry(a.ageLimit)) }
 
 // expire ends an event that waited for too long. What is in doubt stays in doubt, for a person.
-func (s *submission) expire(last ledger.Entry) error {
-	if last.Seq == 0 {
-		var err error
-		if last, err = s.ledger.Last(s.work, s.op); err != nil {
-			return err
+func (s *submission) expire(at state) (state, bool, error) {
+	if at.last.Seq == 0 {
+		known, err := s.ledger.Last(s.work, s.Op)
+		if err != nil || known.Seq != 0 {
+			return at.after(known), false, err
 		}
 	}
-	why := &refusal{reason: events.ReasonExpired, message: "the event waited until its age limit; it was not submitted. Replay it when Comeet takes candidates again"}
-	if c := last.Claimed(); c != nil && c.State != events.StateReleased && c.State != events.StateErased {
+	why := &refusal{
+		reason:  events.ReasonExpired,
+		message: "the event waited until its age limit; it was not submitted. Replay it when Comeet takes candidates again",
+	}
+	if c := at.last.Claimed(); c != nil && c.State != events.StateReleased {
 		left := s.stored.Add(s.ageLimit).Sub(s.bus.Now())
-		if wait := s.untilRipe(last, c); wait > 0 && wait < left/2 && (!s.hasMade(c) || c.State == events.StateClaimed) {
-			return errLater{wait, "another worker's claim is young"} // whose request may be running, or who will be back
+		wait := s.settlingWait(at.last, c)
+		if wait > 0 && wait < left/2 && (!s.isClaimant(c) || c.State == events.StateClaimed) {
+			// Its request may be on its way, or the event that it is for will be back.
+			return at, false, retryLaterError{wait, "another worker's claim is young"}
 		}
 		found, err := s.noted(c)
 		if err != nil {
-			return err
+			return at, false, err
 		}
 		if found != nil {
-			_, done, err := s.adopt(last, c, found)
-			if err == nil && !done {
-				return errLater{time.Second, "another worker has this operation in hand"}
-			}
-			return err
+			return s.adopt(at, c, *found)
 		}
-		why = &refusal{reason: events.ReasonInDoubt, message: "a submission got no usable answer and could not be looked up before the event's age limit; check position " + c.PositionUID + " by hand, then replay"}
+		why = &refusal{
+			reason: events.ReasonInDoubt,
+			message: "a submission got no usable answer and could not be looked up before the event's age limit; check position " +
+				c.PositionUID + " by hand, then replay",
+		}
 	}
-	if last.Erased() {
-		return s.finishErased()
-	}
-	if last.Accepted() != nil {
-		return s.finishAccepted(last)
-	}
-	if last.Failed() != nil && s.isMine(last) {
-		return s.msg.Term(string(last.Failed().Reason))
-	}
-	_, done, err := s.fail(last, why)
-	if err == nil && !done {
-		return errLater{time.Second, "another worker has this operation in hand"}
-	}
-	return err
+	return s.fail(at, why)
 }
 
 // endExpired looks now and then for events that nobody may fetch, since Comeet is down, denied or paused, and ends those that

@@ -28,7 +28,7 @@ func TestAgeLimit(t *testing.T) {
 func TestExpiringEventLeavesAYoungClaimAlone(t *testing.T) {
 	t.Parallel()
 	url := startServer(t).ClientURL()
-	for name, state := range map[string]events.ClaimState{"a request may be running": events.StateClaimed, "in doubt": events.StateInDoubt} {
+	for name, claimed := range map[string]events.ClaimState{"a request may be running": events.StateClaimed, "in doubt": events.StateInDoubt} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := accountOn(t, url)
@@ -36,17 +36,21 @@ func TestExpiringEventLeavesAYoungClaimAlone(t *testing.T) {
 			data := &events.Sourced{Candidate: events.Candidate{ID: name}, Position: events.Position{UID: "87.405"}}
 			op := ledger.OpOf(a.name, "/scout", data)
 			claim, _, err := a.ledger.Put(t.Context(), op, 0, a.eventOf(&events.Claimed{
-				Account: op.Account, Operation: op.ID, State: state, Attempt: 1, PositionUID: "87.405", MatchedBy: events.MatchedByUID,
+				Account: op.Account, Operation: op.ID, State: claimed, Attempt: 1, PositionUID: "87.405", MatchedBy: events.MatchedByUID,
 				PartnerCandidateID: "p", Owner: "another", ComeetTime: time.Now(), Sourced: events.SourcedRef{Source: "/scout", ID: "the other"},
 			}))
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &submission{account: a, work: t.Context(), sourced: &sourced{
-				data: data, op: op, own: op, identity: ledger.Identity{Source: "/scout", ID: "the old one"}, stored: time.Now().Add(-199 * day),
+			s := &submission{account: a, intake: t.Context(), work: t.Context(), stored: time.Now().Add(-199 * day), Sourced: &ledger.Sourced{
+				Data: data, Op: op, EventOp: op, Identity: ledger.Identity{Source: "/scout", ID: "the old one"},
 			}}
-			err = s.expire(ledger.Entry{})
-			if later, ok := errors.AsType[errLater](err); !ok || later.delay <= 0 || later.delay > 3*a.cfg.lease() {
+			known, _, err := s.expire(state{}) // it believes that there is no entry
+			if err != nil || known.last.Seq != claim.Seq {
+				t.Fatalf("the last entry is %+v, %v", known.last, err)
+			}
+			_, _, err = s.expire(known)
+			if later, ok := errors.AsType[retryLaterError](err); !ok || later.delay <= 0 || later.delay > 3*a.cfg.lease() {
 				t.Errorf("%v, want to come back when the claim is old", err)
 			}
 			if last, err := a.ledger.Last(t.Context(), op); err != nil || last.Seq != claim.Seq {

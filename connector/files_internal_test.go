@@ -93,7 +93,7 @@ func TestDownload(t *testing.T) {
 		client := newDownloads(!c.private)
 		client.Transport.(*http.Transport).TLSClientConfig.RootCAs = roots
 		// It was published long ago.
-		s := &submission{account: &account{downloads: client, bus: new(bus.Bus)}, sourced: new(sourced), intake: t.Context()}
+		s := &submission{account: &account{downloads: client, bus: new(bus.Bus)}, intake: t.Context()}
 		s.cfg.RequestTimeout, s.cfg.SettleDelay = 20*time.Second, 20*time.Millisecond
 		if c.address == "/slow" {
 			s.cfg.RequestTimeout = 50 * time.Millisecond
@@ -130,10 +130,10 @@ func TestFileHostIsAway(t *testing.T) {
 		"is not a host":              {"https://%zz/", time.Second, false},
 		"is in trouble for too long": {down.URL, hostGrace + time.Second, false},
 	} {
-		s := &submission{account: &account{downloads: newDownloads(true), bus: new(bus.Bus)}, sourced: &sourced{stored: time.Now().Add(-c.age)}, intake: t.Context()}
+		s := &submission{account: &account{downloads: newDownloads(true), bus: new(bus.Bus)}, stored: time.Now().Add(-c.age), intake: t.Context()}
 		s.cfg.RequestTimeout = 20 * time.Second
 		_, why, err := s.readFile("/data/candidate/resume", &events.File{Name: "cv.pdf", URL: c.address})
-		later, waits := errors.AsType[errLater](err)
+		later, waits := errors.AsType[retryLaterError](err)
 		if waits != c.waits || waits == (why != nil) || waits && (later.delay < 10*time.Second || later.delay > 5*time.Minute) {
 			t.Errorf("%s: %+v, %v", name, why, err)
 		}
@@ -157,7 +157,7 @@ func TestDownloadStopped(t *testing.T) {
 		stop()
 	}()
 	_, why, err := s.readFile("/data/candidate/resume", &events.File{Name: "cv.pdf", URL: server.URL})
-	if _, ok := errors.AsType[errLater](err); !ok || why != nil {
+	if _, ok := errors.AsType[retryLaterError](err); !ok || why != nil {
 		t.Errorf("%+v, %v", why, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -13,7 +14,7 @@ import (
 const clockMargin = 10 * time.Minute
 
 // lookUp searches the candidates created since the claim for ours. readable is false if this account may not read candidates.
-func (s *submission) lookUp(claim *events.Claimed) (found *found, readable bool, err error) {
+func (s *submission) lookUp(claim *events.Claimed) (found *shown, readable bool, err error) {
 	if found, err := s.noted(claim); found != nil || err != nil {
 		return found, true, err
 	}
@@ -27,30 +28,24 @@ func (s *submission) lookUp(claim *events.Claimed) (found *found, readable bool,
 		case 0:
 			return found, true, err
 		case comeet.Unavailable, comeet.Throttled:
-			s.log.Debug().Err(err).Str("candidate_id", s.candidateID).Msg("could not look up a submission of unknown fate; trying again")
-			if !rest(s.intake, wait) {
-				return nil, true, errLater{s.cfg.SettleDelay, "the connector is stopping"}
+			s.log.Debug().Err(err).Str("candidate_id", s.CandidateID).Msg("could not look up a submission of unknown fate; trying again")
+			if !bus.Sleep(s.intake, wait) {
+				return nil, true, errStopping(s.cfg.SettleDelay)
 			}
 		case comeet.Canceled:
-			return nil, true, errLater{s.cfg.SettleDelay, "the connector is stopping"}
+			return nil, true, errStopping(s.cfg.SettleDelay)
 		default:
 			// Denied, or refused in another way that asking again does not change.
-			s.log.Warn().Err(err).Str("candidate_id", s.candidateID).Msg("cannot look up a submission of unknown fate; Comeet's answer to its repetition must tell")
+			s.log.Warn().Err(err).Str("candidate_id", s.CandidateID).Msg("cannot look up a submission of unknown fate; Comeet's answer to its repetition must tell")
 			return nil, false, nil
 		}
 	}
 }
 
-// found is a candidate at Comeet that must be ours.
-type found struct {
-	candidate comeet.Candidate
-	seen      time.Time
-}
-
 // search reads the candidates created since a time, and within the margin before it, for ours. Of several that fit, the first created
 // since then is ours, as the others can only be later repetitions of it. One within the margin is the second best: it may as well
 // have come by another way.
-func (s *submission) search(claim *events.Claimed, since time.Time) (best *found, err error) {
+func (s *submission) search(claim *events.Claimed, since time.Time) (best *shown, err error) {
 	if s.gate.Denied(comeet.CanPoll) {
 		return nil, &comeet.Error{Op: "look up candidate", Kind: comeet.Denied}
 	}
@@ -58,8 +53,8 @@ func (s *submission) search(claim *events.Claimed, since time.Time) (best *found
 		if ok, _, err := s.mayBeOurs(claim, since, c); err != nil || !ok {
 			return false, err
 		}
-		if best == nil || isBetter(since, c, &best.candidate) {
-			best = &found{*c, seen}
+		if best == nil || isBetter(since, c, best.candidate) {
+			best = &shown{c, seen, time.Now()}
 		}
 		return !best.candidate.TimeCreated.Before(since), nil
 	})
@@ -159,7 +154,7 @@ func (s *submission) mayBeOurs(claim *events.Claimed, since time.Time, c *comeet
 		return false, false, err
 	}
 	st := known.Status()
-	return st == nil || st.Operation == s.op.ID, st != nil, nil
+	return st == nil || st.Operation == s.Op.ID, st != nil, nil
 }
 
 // isBetter reports whether a candidate is likelier ours than the best so far.

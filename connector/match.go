@@ -12,10 +12,9 @@ import (
 // belong to another position by then. A uid never does.
 const staleAfter = 3
 
-// match finds the position that an event names, or why it can't have one. contradicted means that Comeet itself did not know the
-// position that was found.
-func (s *submission) match(ref events.Position, knownBy time.Time, contradicted bool) (positions.Match, *refusal, error) {
-	found, err := s.locate(ref, knownBy, contradicted)
+// match finds the position that an event names, or why it can't have one.
+func (a *attempt) match(ref events.Position) (positions.Match, *refusal, error) {
+	found, err := a.locate(ref)
 	switch {
 	case err != nil:
 		return positions.Match{}, nil, err
@@ -25,9 +24,9 @@ func (s *submission) match(ref events.Position, knownBy time.Time, contradicted 
 		// What is known may be old. Comeet itself decides about a uid; for anything else somebody must grant the permission first.
 		return positions.Match{UID: ref.UID, By: events.MatchedByUID}, nil, nil
 	case found.Denied:
-		return positions.Match{}, nil, errLater{s.cfg.DeniedRetry, "this account may not read positions"}
+		return positions.Match{}, nil, retryLaterError{a.cfg.DeniedRetry, "this account may not read positions"}
 	}
-	to, why := positions.Fallback(found.List, s.cfg.FallbackPosition, found.refused)
+	to, why := positions.Fallback(found.List, a.cfg.FallbackPosition, found.refused)
 	if why != nil {
 		return to, &refusal{reason: why.Reason, message: why.Message}, nil
 	}
@@ -46,36 +45,39 @@ type located struct {
 // locate waits for positions that are fresh enough for what they say of a reference.
 //
 // Whoever waits for a reading gives the permit back first: it may be the only one that there is, and reading positions takes one too.
-func (s *submission) locate(ref events.Position, knownBy time.Time, contradicted bool) (located, error) {
-	known, err := s.catalogue.Latest(), error(nil)
+func (a *attempt) locate(ref events.Position) (located, error) {
+	known, err := a.catalogue.Latest(), error(nil)
 	if !known.Usable {
-		s.permit.Release()
-		known, err = s.catalogue.First(s.intake)
+		a.permit.Release()
+		known, err = a.catalogue.First(a.intake)
 	}
 	for err == nil {
 		at := located{Reading: known}
 		at.Match, at.refused = positions.Find(known.List, ref)
-		readBy := s.readBy(at.refused, ref, knownBy, contradicted)
+		readBy := a.readBy(at.refused, ref)
 		if at.fresh = !known.Began.Before(readBy); at.fresh || known.Denied {
 			return at, nil
 		}
-		s.permit.Release()
-		known, err = s.catalogue.ReadAfter(s.intake, readBy)
+		a.permit.Release()
+		known, err = a.catalogue.ReadAfter(a.intake, readBy)
 	}
 	if errors.Is(err, positions.ErrUnavailable) {
-		return located{}, errLater{s.cfg.RequestTimeout, err.Error()}
+		return located{}, retryLaterError{a.cfg.RequestTimeout, err.Error()}
 	}
-	return located{}, errLater{s.cfg.SettleDelay, "the positions are not known yet"}
+	return located{}, retryLaterError{a.cfg.SettleDelay, "the positions are not known yet"}
 }
 
-// readBy is when the reading must have begun that gives an answer. A refusal is only believed after knownBy: until then the position may
-// be newer than what we know, or open again. If Comeet has contradicted, no older reading counts at all.
-func (s *submission) readBy(refused *positions.Refusal, ref events.Position, knownBy time.Time, contradicted bool) time.Time {
+// readBy is when the reading must have begun that gives an answer. A refusal is only believed of one that began after the event was
+// published: until then the position may be newer than the reading, or open again. If Comeet did not know the position that was
+// matched, no reading from before that counts at all.
+func (a *attempt) readBy(refused *positions.Refusal, ref events.Position) time.Time {
 	switch {
-	case refused != nil || contradicted:
-		return knownBy
+	case !a.contradictedAt.IsZero():
+		return a.contradictedAt
+	case refused != nil:
+		return a.stored
 	case ref.UID == "":
-		return s.bus.Now().Add(-staleAfter * s.cfg.PositionsInterval)
+		return a.bus.Now().Add(-staleAfter * a.cfg.PositionsInterval)
 	}
 	return time.Time{}
 }

@@ -34,37 +34,32 @@ func refusalOf(err error) *refusal {
 	return r
 }
 
-// refuseUnreadable ends an event that names no operation: its outcome is kept under the event's own. An erased one is not buried anew.
+// refuseUnreadable ends an event that names no operation: its outcome is kept under the event's own. If
+// that was erased, no dead letter is stored again.
 func (s *submission) refuseUnreadable(invalid *events.InvalidError) error {
-	last, err := s.ledger.Last(s.work, s.op)
+	last, err := s.ledger.Last(s.work, s.Op)
+	at := state{last: last}
 	if err == nil && !last.Erased() {
-		last, _, err = s.fail(ledger.Entry{}, &refusal{
+		at, _, err = s.fail(state{}, &refusal{
 			reason: events.ReasonInvalidEvent, message: "the event does not follow the contract; see violations", violations: invalid.Violations,
 		})
 	}
-	if err != nil || !last.Erased() {
+	if err != nil || !at.last.Erased() {
 		return err
 	}
-	return s.finishErased()
+	return s.finishErased("")
 }
 
-// refuse ends an event for good, unless the ledger knows of an earlier attempt, whose fate comes first: last may be a mere
-// belief that there is no entry.
-func (s *submission) refuse(last ledger.Entry, why *refusal) (ledger.Entry, bool, error) {
-	if last.Seq == 0 {
-		known, err := s.ledger.Last(s.work, s.op)
-		if err != nil {
-			return last, false, err
-		}
-		if known.Seq != 0 {
-			return known, false, nil
+// refuse ends an event for good, unless the ledger knows of an earlier attempt, whose fate comes first:
+// at.last may be a mere belief that there is no entry.
+func (s *submission) refuse(at state, why *refusal) (state, bool, error) {
+	if at.last.Seq == 0 {
+		known, err := s.ledger.Last(s.work, s.Op)
+		if err != nil || known.Seq != 0 {
+			return at.after(known), false, err
 		}
 	}
-	if s.repeats && s.blind && why.reason != events.ReasonInDoubt {
-		// That the repetition is refused says nothing of the attempt before it, which nobody could look up.
-		why.reason, why.message = events.ReasonInDoubt, "an earlier submission got no usable answer and may have landed; check by hand. Its repetition: "+why.message
-	}
-	return s.fail(last, why)
+	return s.fail(at, why)
 }
 
 // erasedMessage is the outcome's, which holds nothing of the candidate.
@@ -73,35 +68,35 @@ const erasedMessage = "the operation was erased on request, and nothing is submi
 // finishErased ends an event whose operation was erased. The outcome is kept under the event's own, and says no more than which
 // event it was. There is no dead letter: the person's data must not be stored again. What this delivery, or one that died,
 // stored before it knew is erased.
-func (s *submission) finishErased() error {
-	letter, err := s.bus.Last(s.work, s.cfg.Names.DeadLetters, ledger.LetterSubject(s.own))
+func (s *submission) finishErased(firstStatusUID string) error {
+	letter, err := s.bus.Last(s.work, s.cfg.Names.DeadLetters, ledger.LetterSubject(s.EventOp))
 	if err == nil {
 		err = s.bus.Erase(s.work, s.cfg.Names.DeadLetters, letter.Seq)
 	}
 	if err != nil && !errors.Is(err, bus.ErrNotFound) {
 		return err
 	}
-	if s.followed != "" {
-		if err := s.ledger.Forget(s.work, s.op.Account, s.followed); err != nil {
+	if firstStatusUID != "" {
+		if err := s.ledger.Forget(s.work, s.Op.Account, firstStatusUID); err != nil {
 			return err
 		}
 	}
 	// Of an event that names no operation the two would be the same.
-	own := s.op.Of(s.identity)
+	own := s.Op.Of(s.Identity)
 	e := s.outcome(own, &events.Failed{
-		Account: s.op.Account, Operation: s.op.ID, Reason: events.ReasonErased, Message: erasedMessage, Sourced: s.ref(),
+		Account: s.Op.Account, Operation: s.Op.ID, Reason: events.ReasonErased, Message: erasedMessage, Sourced: s.ref(),
 	})
 	e.Subject = ""
 	entry, won, err := s.ledger.Put(s.work, own, 0, e)
 	if err != nil {
-		return fmt.Errorf("write the outcome of an event of the erased operation %s: %w", s.op.ID, err)
+		return fmt.Errorf("write the outcome of an event of the erased operation %s: %w", s.Op.ID, err)
 	}
 	if !won && entry.Seq == 0 {
-		return errLater{time.Second, "its outcome is being erased"}
+		return retryLaterError{time.Second, "its outcome is being erased"}
 	}
 	if won {
 		s.metrics.failed(events.ReasonErased).Inc()
-		s.log.Warn().Str("operation", s.op.ID).Msg("an event of an erased operation was not submitted")
+		s.log.Warn().Str("operation", s.Op.ID).Msg("an event of an erased operation was not submitted")
 	}
 	return s.msg.Term(string(events.ReasonErased))
 }
@@ -109,34 +104,35 @@ func (s *submission) finishErased() error {
 // hasFailed ends an event that comes again although it has failed, because its end was lost and other events of its operation
 // have claimed over its outcome since.
 func (s *submission) hasFailed() (bool, error) {
-	failed, err := s.ledger.HasFailed(s.work, s.op, ledger.OutcomeID(s.op, s.identity, events.TypeFailed))
+	failed, err := s.ledger.HasFailed(s.work, s.Op, ledger.OutcomeID(s.Op, s.Identity, events.TypeFailed))
 	if err != nil || failed == nil {
 		return false, err
 	}
 	return true, s.msg.Term(string(failed.Reason))
 }
 
-// fail stores the original in the dead-letter stream first, the outcome that points to it second, and ends the delivery third.
-// A crash in between leaves an event that comes again and finds what is done already.
-func (s *submission) fail(last ledger.Entry, why *refusal) (ledger.Entry, bool, error) {
+// fail stores the original in the dead-letter stream first, the outcome that points to it second, and ends
+// the delivery third. A crash in between leaves an event that comes again and finds what is done already.
+func (s *submission) fail(at state, why *refusal) (state, bool, error) {
 	letter, err := s.buryOriginal()
 	if err != nil {
-		return last, false, err
+		return at, false, err
 	}
-	entry, won, err := s.ledger.Put(s.work, s.op, last.Seq, s.outcome(s.op, &events.Failed{
-		Account: s.op.Account, Operation: s.op.ID, CandidateID: s.candidateID, Reason: why.reason, Message: why.message,
+	entry, won, err := s.ledger.Put(s.work, s.Op, at.last.Seq, s.outcome(s.Op, &events.Failed{
+		Account: s.Op.Account, Operation: s.Op.ID, CandidateID: s.CandidateID, Reason: why.reason, Message: why.message,
 		Violations: why.violations, Comeet: why.comeet, Sourced: s.ref(), DeadLetter: letter,
 	}))
 	if err != nil {
-		return last, false, fmt.Errorf("write the refusal of operation %s: %w", s.op.ID, err)
+		return at, false, fmt.Errorf("write the refusal of operation %s: %w", s.Op.ID, err)
 	}
-	if !won && !(entry.Failed() != nil && s.isMine(entry)) {
-		return entry, false, nil
+	at = at.after(entry)
+	if !won && !(entry.Failed() != nil && s.isOutcome(entry)) {
+		return at, false, nil
 	}
 	if won {
 		s.metrics.failed(why.reason).Inc()
-		s.log.Warn().Str("candidate_id", s.candidateID).Str("reason", string(why.reason)).Str("why", why.message).
-			Uint64("dead_letter", letter.Sequence).Str("operation", s.op.ID).Msg("candidate refused")
+		s.log.Warn().Str("candidate_id", s.CandidateID).Str("reason", string(why.reason)).Str("why", why.message).
+			Uint64("dead_letter", letter.Sequence).Str("operation", s.Op.ID).Msg("candidate refused")
 	}
-	return entry, true, s.msg.Term(string(why.reason))
+	return at, true, s.msg.Term(string(why.reason))
 }

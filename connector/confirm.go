@@ -17,19 +17,19 @@ const overtakenMessage = "overtaken: Comeet took a submission that had been give
 
 // overtaken reports a candidate that Comeet has although the operation ended without it, and follows it. last is the entry that the
 // operation ended with.
-func (s *submission) overtaken(last ledger.Entry, second *comeet.Candidate, seen time.Time) error {
+func (s *submission) overtaken(last ledger.Entry, second shown) error {
 	first := ""
 	if a := last.Accepted(); a != nil {
 		first = a.CandidateUID
 	}
 	if !last.Erased() {
-		if _, _, err := s.putFirstStatus(second.UID, second, seen); err != nil {
+		if _, _, err := s.putFirstStatus(second.candidate.UID, second); err != nil {
 			return err
 		}
 	}
 	s.metrics.overtaken.Inc()
-	s.log.Error().Str("candidate_id", s.candidateID).Str("operation", s.op.ID).Str("position_uid", second.PositionUID).
-		Str("candidate_uid", first).Str("second_candidate_uid", second.UID).
+	s.log.Error().Str("candidate_id", s.CandidateID).Str("operation", s.Op.ID).Str("position_uid", second.candidate.PositionUID).
+		Str("candidate_uid", first).Str("second_candidate_uid", second.candidate.UID).
 		Msg(overtakenMessage)
 	return nil
 }
@@ -39,7 +39,7 @@ func (s *submission) overtaken(last ledger.Entry, second *comeet.Candidate, seen
 // was accepted; nil if it is not at hand.
 func (s *submission) confirm(accepted ledger.Entry, claim *events.Claimed) error {
 	if claim == nil {
-		entry, err := s.ledger.LastClaim(s.work, s.op)
+		entry, err := s.ledger.LastClaim(s.work, s.Op)
 		if err != nil {
 			return err
 		}
@@ -53,19 +53,18 @@ func (s *submission) confirm(accepted ledger.Entry, claim *events.Claimed) error
 		age = s.bus.Now().Sub(accepted.Stored)
 	}
 	if wait := s.cfg.lease() - age; wait > 0 {
-		return errLater{wait, "Comeet is asked once more whether a lost attempt has landed after all"}
+		return retryLaterError{wait, "Comeet is asked once more whether a lost attempt has landed after all"}
 	}
-	s.permit.Release() // the look-up takes one of its own
 	second, err := s.secondOf(accepted.Accepted(), claim)
 	switch comeet.KindOf(err) {
 	case comeet.Unavailable, comeet.Throttled, comeet.Canceled:
-		return errLater{s.cfg.lease() / 4, "Comeet cannot be asked now whether a lost attempt has landed after all"}
+		return retryLaterError{s.cfg.lease() / 4, "Comeet cannot be asked now whether a lost attempt has landed after all"}
 	case 0:
 	default:
 		return s.msg.Ack() // this account may not read candidates
 	}
 	if err == nil && second != nil {
-		err = s.overtaken(accepted, &second.candidate, second.seen)
+		err = s.overtaken(accepted, *second)
 	}
 	if err != nil {
 		return err
@@ -75,14 +74,14 @@ func (s *submission) confirm(accepted ledger.Entry, claim *events.Claimed) error
 
 // secondOf looks for a candidate of the same person on the same position, created since the claim, that came by this integration and
 // that no operation follows; nil if there is none.
-func (s *submission) secondOf(first *events.Accepted, claim *events.Claimed) (second *found, err error) {
+func (s *submission) secondOf(first *events.Accepted, claim *events.Claimed) (second *shown, err error) {
 	uid := first.CandidateUID
 	if comeet.IsRealID(uid) {
-		c, _, err := s.read(uid)
-		if err != nil || c == nil {
+		c, err := s.fetch(uid)
+		if err != nil || c.candidate == nil {
 			return nil, err // lists don't show the number by which it is known
 		}
-		uid = c.UID
+		uid = c.candidate.UID
 	}
 	if s.gate.Denied(comeet.CanPoll) || claim.ComeetTime.IsZero() {
 		return nil, nil
@@ -94,7 +93,7 @@ func (s *submission) secondOf(first *events.Accepted, claim *events.Claimed) (se
 		}
 		ok, followed, err := s.mayBeOurs(claim, since, c)
 		if ok && !followed {
-			second = &found{*c, seen}
+			second = &shown{c, seen, time.Now()}
 		}
 		return second != nil, err
 	})
