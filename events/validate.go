@@ -17,7 +17,6 @@ import (
 // contract is the compiled form of package schemas.
 type contract struct {
 	byType map[string]*jsonschema.Schema
-	rules  map[string]*rules // of the same types
 	// at finds a subschema by its absolute location: violations of oneOf name their alternatives out of it.
 	at map[string]*jsonschema.Schema
 	// names are the property names that the contract itself defines. Only these appear in pointers: any other name was
@@ -27,7 +26,7 @@ type contract struct {
 
 // compiled panics on a broken schema file: those are part of the program, and compiled by its tests.
 var compiled = sync.OnceValue(func() *contract {
-	c := &contract{byType: map[string]*jsonschema.Schema{}, rules: map[string]*rules{}, at: map[string]*jsonschema.Schema{}, names: map[string]bool{}}
+	c := &contract{byType: map[string]*jsonschema.Schema{}, at: map[string]*jsonschema.Schema{}, names: map[string]bool{}}
 	for _, name := range attributes {
 		c.names[name] = true
 	}
@@ -47,7 +46,6 @@ var compiled = sync.OnceValue(func() *contract {
 			panic(fmt.Sprintf("events: schema of %s: %v", t, err))
 		}
 		c.byType[t] = s
-		c.rules[t] = boil(s)
 		c.index(s)
 	}
 	return c
@@ -72,9 +70,6 @@ func (c *contract) index(s *jsonschema.Schema) {
 
 // validate returns the violations of data against its schema.
 func (c *contract) validate(eventType string, data any) []Violation {
-	if c.rules[eventType].surely(data) {
-		return nil
-	}
 	err := c.byType[eventType].Validate(data)
 	if err == nil {
 		return nil
