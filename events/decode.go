@@ -2,13 +2,14 @@ package events
 
 import (
 	"encoding/base64"
-	"encoding/json"
+	stdjson "encoding/json"
 	"fmt"
-	"reflect"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/comeet-connector/comeet-connector/schemas"
 )
@@ -70,21 +71,21 @@ func (d *decoder) defect(pointer, message string) {
 }
 
 func (d *decoder) structured(body []byte) {
-	p, tree, ok := parseJSON(body)
-	d.found = append(d.found, p.found...)
-	d.nul = p.nul
-	members, isObject := tree.(map[string]any)
+	doc := readJSON(body, "")
+	d.found = append(d.found, doc.found...)
+	d.nul = doc.nul
+	members, isObject := doc.tree.(map[string]any)
 	if !isObject {
-		switch _, isArray := tree.([]any); {
+		switch _, isArray := doc.tree.([]any); {
 		case isArray:
 			d.defect("", "must not be a batch: publish one event per message")
-		case ok:
+		case !doc.broken:
 			d.defect("", "must be a JSON object")
 		}
 		return
 	}
-	if !ok {
-		// What was read before the defect names the event; that the rest is missing is no further defect.
+	if doc.broken {
+		// What could be read names the event; that the rest is missing is no further defect.
 		partial := decoder{}
 		partial.attributes(members)
 		partial.note(members["data"])
@@ -97,9 +98,9 @@ func (d *decoder) structured(body []byte) {
 	switch {
 	case plain && base:
 		d.defect("/data_base64", "must not stand beside data")
-		d.data(data)
+		d.data(data, doc.data)
 	case plain:
-		d.data(data)
+		d.data(data, doc.data)
 	case base:
 		text, isString := encoded.(string)
 		if !isString {
@@ -146,7 +147,7 @@ func (d *decoder) headers(h Header) (binary bool, attrs map[string]any) {
 				attrs = map[string]any{}
 			}
 			if known, twice := attrs[name]; twice && known != value {
-				d.defect(pointer([]step{{name: name, index: -1}}), "must not appear twice")
+				d.defect("/"+shown(name), messageTwice)
 				continue
 			}
 			attrs[name] = value
@@ -243,7 +244,7 @@ func (d *decoder) foreign(name string, value any) {
 		text = v
 	case bool:
 		text = strconv.FormatBool(v)
-	case json.Number:
+	case stdjson.Number:
 		i, err := strconv.ParseInt(string(v), 10, 32)
 		if err != nil {
 			problem = messageExtensionType
@@ -258,7 +259,7 @@ func (d *decoder) foreign(name string, value any) {
 		problem = boundedDefect(text, MaxExtensionBytes)
 	}
 	if problem != "" {
-		d.defect(pointer([]step{{name: name, index: -1}}), problem)
+		d.defect("/"+shown(name), problem)
 		return
 	}
 	if len(d.event.Extensions) == MaxExtensions {
@@ -277,18 +278,18 @@ func (d *decoder) extension(name, text string) {
 
 // dataBody reads data that is a JSON document of its own.
 func (d *decoder) dataBody(body []byte) {
-	p, tree, ok := parseJSON(body, step{name: "data", index: -1})
-	d.found = append(d.found, p.found...)
-	d.nul = append(d.nul, p.nul...)
-	if !ok {
-		d.note(tree)
+	doc := readJSON(body, "/data")
+	d.found = append(d.found, doc.found...)
+	d.nul = append(d.nul, doc.nul...)
+	if doc.broken {
+		d.note(doc.tree)
 		return
 	}
-	d.data(tree)
+	d.data(doc.tree, body)
 }
 
-// data validates the data and copies it into its Go type.
-func (d *decoder) data(tree any) {
+// data validates the data by its tree and reads its text into its Go type.
+func (d *decoder) data(tree any, text []byte) {
 	var target Data
 	switch d.event.Type {
 	case TypeSourced:
@@ -314,9 +315,10 @@ func (d *decoder) data(tree any) {
 		d.found = append(d.found, vs...)
 		return
 	}
-	f := filler{path: append(make([]step, 0, 8), step{name: "data", index: -1})}
-	f.fill(reflect.ValueOf(target).Elem(), tree)
-	d.found = append(d.found, f.found...)
+	if err := json.Unmarshal(text, target, typed); err != nil {
+		d.defect("/data", "must fit the Go types of this contract") // err quotes the value
+		return
+	}
 	d.event.Data = target
 }
 

@@ -107,7 +107,7 @@ func attributeDefects(e Event) (found []Violation) {
 			problem = boundedDefect(text, MaxExtensionBytes)
 		}
 		if problem != "" {
-			found = append(found, Violation{pointer([]step{{name: name, index: -1}}), problem})
+			found = append(found, Violation{"/" + shown(name), problem})
 		}
 	}
 	if len(e.Extensions) > MaxExtensions {

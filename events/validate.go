@@ -31,7 +31,11 @@ var compiled = sync.OnceValue(func() *contract {
 		c.names[name] = true
 	}
 	compiler := jsonschema.NewCompiler()
+	// Everything that the Go types can't hold is refused beside the violations of the schema.
 	compiler.AssertFormat()
+	compiler.RegisterFormat(&jsonschema.Format{Name: "date-time", Validate: checkTime})
+	compiler.AssertContent()
+	compiler.RegisterContentEncoding(&jsonschema.Decoder{Name: "base64", Decode: decodeContent})
 	for _, t := range schemas.Types() {
 		text, _ := schemas.Get(t)
 		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
@@ -134,7 +138,9 @@ func rule(k jsonschema.ErrorKind) string {
 		}
 		return "must match " + k.Want
 	case *kind.Format:
-		return "must be a " + k.Want
+		return k.Err.Error()
+	case *kind.ContentEncoding:
+		return k.Err.Error()
 	case *kind.Minimum:
 		return "must be at least " + k.Want.RatString()
 	case *kind.Maximum:
@@ -152,39 +158,29 @@ func rule(k jsonschema.ErrorKind) string {
 
 // dataPointer renders the validator's location of a value in data.
 func dataPointer(data any, location []string) string {
-	path := []step{{name: "data", index: -1}}
+	var b strings.Builder
+	b.WriteString("/data")
 	for _, token := range location {
+		b.WriteByte('/')
 		switch v := data.(type) {
 		case []any:
 			i, _ := strconv.Atoi(token) // the validator wrote it
-			path = append(path, step{index: i})
+			b.WriteString(token)
 			data = v[i]
 		case map[string]any:
-			path = append(path, step{name: token, index: -1})
+			b.WriteString(shown(token))
 			data = v[token]
-		default:
-			return pointer(path)
-		}
-	}
-	return pointer(path)
-}
-
-// pointer renders a path as a JSON pointer, with * for every name that the contract doesn't define.
-func pointer(path []step) string {
-	names := compiled().names
-	var b strings.Builder
-	for _, s := range path {
-		b.WriteByte('/')
-		switch {
-		case s.index >= 0:
-			b.WriteString(strconv.Itoa(s.index))
-		case names[s.name]:
-			b.WriteString(s.name)
-		default:
-			b.WriteByte('*')
 		}
 	}
 	return b.String()
+}
+
+// shown is how a name appears in a pointer: as * if the contract doesn't define it.
+func shown(name string) string {
+	if compiled().names[name] {
+		return name
+	}
+	return "*"
 }
 
 // tidy sorts the violations, drops repetitions and bounds their number. The order makes outcomes deterministic: maps
