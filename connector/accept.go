@@ -152,7 +152,7 @@ func (s *submission) putFirstStatus(uid string, c shown) (ledger.Entry, bool, er
 		st.State = stateOver(events.State{ProspectStatus: s.Data.Candidate.ProspectStatus}, c.candidate)
 		st.TimeLastStatusChanged = timeText(c.candidate.TimeLastStatusChanged)
 	}
-	entry, won, err := s.ledger.PutStatus(s.work, s.Op.Account, uid, 0, s.statusEvent(st, 0, s.Event.Extensions))
+	entry, won, err := s.ledger.PutStatus(s.work, s.Op.Account, uid, 0, s.statusEvent(st, 0, s.Event.Extensions()))
 	if err != nil {
 		return entry, false, fmt.Errorf("write the first status of candidate_uid %s: %w", uid, err)
 	}

@@ -96,8 +96,8 @@ func ended(ctx context.Context, err error) error {
 // eventOf is an event of ours; outcomes and statuses give it their own id.
 func (a *account) eventOf(data events.Data) events.Event {
 	e := events.New(a.cfg.EventSource, ledger.NewID(), data)
-	e.Time = a.now()
-	return e
+	e.SetTime(a.now())
+	return events.Event{Event: e, Data: data}
 }
 
 // comeetNow is the best guess at Comeet's clock.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -132,7 +133,7 @@ func BenchmarkFollowed(b *testing.B) {
 }
 
 // enqueue publishes without waiting for the acknowledgement; see flushed.
-func (w *world) enqueue(b *testing.B, subject string, e events.Event) {
+func (w *world) enqueue(b *testing.B, subject string, e event.Event) {
 	b.Helper()
 	h, body, err := events.Encode(e)
 	if err != nil {

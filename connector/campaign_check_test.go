@@ -139,7 +139,7 @@ func (c *campaign) nothingMissed(account, uid string) {
 	var known time.Time
 	for _, e := range f {
 		if d, ok := e.Data.(*events.StatusChanged); ok && d.Account == account && d.CandidateUID == uid {
-			known = e.Time
+			known = e.Time()
 			break
 		}
 	}

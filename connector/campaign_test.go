@@ -131,7 +131,7 @@ func newCampaign(t *testing.T, seed uint64, r *rand.Rand, on func(testing.TB) se
 			t.Logf("seed %d, what happened:\n%s", seed, c.trace.String())
 			var feed strings.Builder
 			for _, e := range c.feed {
-				fmt.Fprintf(&feed, "%d %s %s %+v\n", e.seq, e.subject, e.Event.ID, e.Data)
+				fmt.Fprintf(&feed, "%d %s %s %+v\n", e.seq, e.subject, e.ID(), e.Data)
 			}
 			t.Logf("the feed:\n%s", feed.String())
 		}

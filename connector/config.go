@@ -217,7 +217,8 @@ func (c Config) Validate() error {
 	if c.Replicas < 0 || c.Replicas > 5 {
 		refuse("NATS_REPLICAS must be between 0 and 5")
 	}
-	if _, _, err := events.Encode(events.New(c.EventSource, "check", &events.Claimed{})); err != nil {
+	check := &events.Claimed{}
+	if _, _, err := (events.Event{Event: events.New(c.EventSource, "check", check), Data: check}).Encode(); err != nil {
 		refuse("EVENT_SOURCE must be a CloudEvents source: %w", err)
 	}
 	return errors.Join(wrong...)

@@ -249,7 +249,7 @@ func TestErasedPersonLeavesNothing(t *testing.T) {
 	for _, op := range did.Operations {
 		e := w.entryOf(op.Operation)
 		want := &events.Claimed{Account: "default", Operation: op.Operation, State: events.StateErased}
-		if diff := cmp.Diff(want, e.Data); diff != "" || e.Subject != "" || len(e.Extensions) != 0 {
+		if diff := cmp.Diff(want, e.Data); diff != "" || e.Subject() != "" || len(e.Extensions()) != 0 {
 			t.Errorf("the entry that stays: %+v, %s", e, diff)
 		}
 		m := w.stored()[bus.DefaultNames.Events][e.seq]
@@ -289,7 +289,7 @@ func TestErasedPersonLeavesNothing(t *testing.T) {
 	}
 	for _, e := range w.kept() {
 		f, ok := e.Data.(*events.Failed)
-		if ok && f.Reason == events.ReasonErased && (f.DeadLetter != nil || f.CandidateID != "" || e.Subject != "" || !strings.Contains(f.Message, "submission_id")) {
+		if ok && f.Reason == events.ReasonErased && (f.DeadLetter != nil || f.CandidateID != "" || e.Subject() != "" || !strings.Contains(f.Message, "submission_id")) {
 			t.Errorf("%+v", e)
 		}
 	}

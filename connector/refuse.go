@@ -86,7 +86,7 @@ func (s *submission) finishErased(firstStatusUID string) error {
 	e := s.outcome(own, &events.Failed{
 		Account: s.Op.Account, Operation: s.Op.ID, Reason: events.ReasonErased, Message: erasedMessage, Sourced: s.ref(),
 	})
-	e.Subject = ""
+	e.SetSubject("")
 	entry, won, err := s.ledger.Put(s.work, own, 0, e)
 	if err != nil {
 		return fmt.Errorf("write the outcome of an event of the erased operation %s: %w", s.Op.ID, err)

@@ -173,7 +173,7 @@ func (a *account) observe(ctx context.Context, s sighting) error {
 			return nil
 		}
 		if s.candidate != nil && comeet.IsRealID(s.uid) && s.candidate.UID != s.uid {
-			if err := a.followAs(ctx, s, known, last.Event.Extensions); err != nil {
+			if err := a.followAs(ctx, s, known, last.Event.Extensions()); err != nil {
 				return err
 			}
 			s.candidate = nil
@@ -211,7 +211,7 @@ func (a *account) observe(ctx context.Context, s sighting) error {
 			st.TimeLastStatusChanged = timeText(s.candidate.TimeLastStatusChanged)
 		}
 		write, cancel := context.WithDeadline(ctx, s.sent.Add(a.freshness()))
-		_, won, err := a.ledger.PutStatus(write, a.name, s.uid, last.Seq, a.statusEvent(st, last.Seq, last.Event.Extensions))
+		_, won, err := a.ledger.PutStatus(write, a.name, s.uid, last.Seq, a.statusEvent(st, last.Seq, last.Event.Extensions()))
 		expired := err != nil && write.Err() != nil && ctx.Err() == nil
 		cancel()
 		if err != nil && !expired {
@@ -241,7 +241,7 @@ func (a *account) observe(ctx context.Context, s sighting) error {
 
 // followAs follows a candidate by its uid from now on, which was known by the number that Comeet's conflict answer gave: lists
 // don't show that number. Nobody has told what it did before, hence the second look.
-func (a *account) followAs(ctx context.Context, s sighting, known *events.StatusChanged, trace map[string]string) error {
+func (a *account) followAs(ctx context.Context, s sighting, known *events.StatusChanged, trace map[string]any) error {
 	c := s.candidate
 	st := events.StatusChanged{
 		Account: a.name, Operation: known.Operation, CandidateID: known.CandidateID, CandidateUID: c.UID, Sourced: known.Sourced,
@@ -340,10 +340,10 @@ func (a *account) firstTold(known *events.StatusChanged, s sighting) *events.Can
 }
 
 // statusEvent is the CloudEvent of a status, with the trace of the candidate's sourced event.
-func (a *account) statusEvent(st events.StatusChanged, before uint64, trace map[string]string) events.Event {
+func (a *account) statusEvent(st events.StatusChanged, before uint64, trace map[string]any) events.Event {
 	e := a.eventOf(&st)
-	e.ID = ledger.StatusID(a.name, st.CandidateUID, before)
-	e.Subject = st.CandidateUID
+	e.SetID(ledger.StatusID(a.name, st.CandidateUID, before))
+	e.SetSubject(st.CandidateUID)
 	carryTrace(&e, trace)
 	return e
 }
@@ -356,13 +356,10 @@ func (a *account) seenAt(date time.Time) time.Time {
 	return date.UTC().Truncate(time.Second)
 }
 
-func carryTrace(e *events.Event, from map[string]string) {
-	for _, k := range []string{"traceparent", "tracestate"} {
-		if v := from[k]; v != "" {
-			if e.Extensions == nil {
-				e.Extensions = map[string]string{}
-			}
-			e.Extensions[k] = v
+func carryTrace(e *events.Event, from map[string]any) {
+	for _, k := range []string{events.ExtTraceparent, events.ExtTracestate} {
+		if v, ok := from[k].(string); ok && v != "" {
+			e.SetExtension(k, v)
 		}
 	}
 }

@@ -166,7 +166,7 @@ func (s *submission) stepOverFailure(at state, permit *comeet.Permit) (state, bo
 
 // isOutcome reports whether an outcome is this very event's.
 func (s *submission) isOutcome(last ledger.Entry) bool {
-	return last.Event.ID == ledger.OutcomeID(s.Op, s.Identity, last.Event.Type)
+	return last.Event.ID() == ledger.OutcomeID(s.Op, s.Identity, last.Event.Type())
 }
 
 // ref is how the connector's events point to the sourced one; nil if that could not be read.
@@ -175,14 +175,14 @@ func (s *submission) ref() *events.SourcedRef { return s.Identity.Ref() }
 // outcome is the event of an outcome of this event.
 func (s *submission) outcome(op ledger.Op, data events.Data) events.Event {
 	e := s.newEvent(data)
-	e.ID = ledger.OutcomeID(op, s.Identity, e.Type)
+	e.SetID(ledger.OutcomeID(op, s.Identity, e.Type()))
 	return e
 }
 
 // newEvent is an event of the connector's about the sourced one, with its trace.
 func (s *submission) newEvent(data events.Data) events.Event {
 	e := s.eventOf(data)
-	e.Subject = s.CandidateID
-	carryTrace(&e, s.Event.Extensions)
+	e.SetSubject(s.CandidateID)
+	carryTrace(&e, s.Event.Extensions())
 	return e
 }

@@ -233,7 +233,7 @@ func (w *world) publish(id string, d *events.Sourced) { w.publishTo("default", s
 func (w *world) publishTo(account, source, id string, d *events.Sourced) {
 	w.Helper()
 	e := events.New(source, id, d)
-	e.Time = time.Now()
+	e.SetTime(time.Now())
 	h, body, err := events.Encode(e)
 	if err != nil {
 		w.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/cloudevents/sdk-go/v2/types"
 	"github.com/go-json-experiment/json"
 
 	"github.com/comeet-connector/comeet-connector/schemas"
@@ -44,7 +46,7 @@ func Decode(h Header, body []byte) (Event, error) {
 			d.structured(body)
 		}
 	}
-	if d.event.Extensions[ExtTraceparent] == "" {
+	if text, _ := d.context.Extensions[ExtTraceparent].(string); text == "" {
 		if tp := header(h, HeaderTraceparent); wellFormedTraceparent(tp) {
 			d.extension(ExtTraceparent, tp)
 			if ts := header(h, HeaderTracestate); ts != "" && textDefect(ts, MaxExtensionBytes) == "" {
@@ -52,18 +54,31 @@ func Decode(h Header, body []byte) (Event, error) {
 			}
 		}
 	}
-	if len(d.found) > 0 {
-		d.event.Data = nil
-		return d.event, &InvalidError{Violations: tidy(d.found), CandidateID: d.candidateID}
+	attributes := d.context // apart from what else the decoder holds
+	e := Event{Event: event.Event{Context: &attributes}}
+	if err := d.invalid(); err != nil {
+		return e, err
 	}
-	return d.event, nil
+	e.DataEncoded, e.Data = d.text, d.data
+	return e, nil
 }
 
 type decoder struct {
-	event       Event
+	context event.EventContextV1
+	// text and data are the event's data if it is valid.
+	text        []byte
+	data        Data
 	candidateID string
 	found       []Violation
 	nul         []Violation
+}
+
+// invalid is an *InvalidError of all that was found, or nil.
+func (d *decoder) invalid() error {
+	if len(d.found) == 0 {
+		return nil
+	}
+	return &InvalidError{Violations: tidy(d.found), CandidateID: d.candidateID}
 }
 
 func (d *decoder) defect(pointer, message string) {
@@ -89,7 +104,7 @@ func (d *decoder) structured(body []byte) {
 		partial := decoder{}
 		partial.attributes(members)
 		partial.note(members["data"])
-		d.event, d.candidateID = partial.event, partial.candidateID
+		d.context, d.candidateID = partial.context, partial.candidateID
 		return
 	}
 	d.attributes(members)
@@ -98,9 +113,9 @@ func (d *decoder) structured(body []byte) {
 	switch {
 	case plain && base:
 		d.defect("/data_base64", "must not stand beside data")
-		d.data(data, doc.data)
+		d.read(data, doc.data)
 	case plain:
-		d.data(data, doc.data)
+		d.read(data, doc.data)
 	case base:
 		text, isString := encoded.(string)
 		if !isString {
@@ -207,73 +222,72 @@ func (d *decoder) attribute(name, text string) (problem string) {
 	switch name {
 	case "specversion":
 		if text != "1.0" {
-			return "must be 1.0"
+			return messageVersion
 		}
 	case "id":
-		d.event.ID = text
+		d.context.ID = text
 	case "source":
-		d.event.Source = text
+		d.context.Source = types.URIRef{URL: reference(text)}
 	case "type":
 		if schemas.ID(text) == "" {
-			return "must be one of " + strings.Join(schemas.Types(), ", ")
+			return messageType + strings.Join(schemas.Types(), ", ")
 		}
-		d.event.Type = text
+		d.context.Type = text
 	case "subject":
-		d.event.Subject = text
+		d.context.Subject = &text
 	case "time":
 		t, ok := parseTime(text)
 		if !ok {
 			return messageTime
 		}
-		d.event.Time = t
+		d.context.Time = &types.Timestamp{Time: t}
 	case "datacontenttype":
 		if !isJSON(mediaType(text)) {
-			return "must be a JSON media type"
+			return messageMediaType
 		}
+		d.context.DataContentType = &text
 	case "dataschema":
-		d.event.DataSchema = text
+		d.context.DataSchema = &types.URI{URL: opaque(text)}
 	}
 	return ""
 }
 
-// foreign reads an extension attribute.
+// foreign reads an extension attribute. It keeps the type that it has in the structured format, as
+// the SDK does: string, bool or int32.
 func (d *decoder) foreign(name string, value any) {
-	text, problem := "", ""
+	problem := ""
 	switch v := value.(type) {
 	case string:
-		text = v
+		problem = boundedDefect(v, MaxExtensionBytes)
 	case bool:
-		text = strconv.FormatBool(v)
 	case stdjson.Number:
 		i, err := strconv.ParseInt(string(v), 10, 32)
 		if err != nil {
 			problem = messageExtensionType
 		}
-		text = strconv.FormatInt(i, 10)
+		value = int32(i)
 	default:
 		problem = messageExtensionType
 	}
 	if !validExtensionName(name) {
 		problem = messageExtensionName
-	} else if problem == "" {
-		problem = boundedDefect(text, MaxExtensionBytes)
 	}
 	if problem != "" {
 		d.defect("/"+shown(name), problem)
 		return
 	}
-	if len(d.event.Extensions) == MaxExtensions {
+	if len(d.context.Extensions) == MaxExtensions {
 		d.defect("", messageExtensions)
 		return
 	}
-	d.extension(name, text)
+	d.extension(name, value)
 }
 
-func (d *decoder) extension(name, text string) {
-	if d.event.Extensions == nil {
-		d.event.Extensions = map[string]string{}
+func (d *decoder) extension(name string, value any) {
+	if d.context.Extensions == nil {
+		d.context.Extensions = map[string]any{}
 	}
-	d.event.Extensions[name] = text
+	d.context.Extensions[name] = value
 }
 
 // dataBody reads data that is a JSON document of its own.
@@ -285,13 +299,13 @@ func (d *decoder) dataBody(body []byte) {
 		d.note(doc.tree)
 		return
 	}
-	d.data(doc.tree, body)
+	d.read(doc.tree, body)
 }
 
-// data validates the data by its tree and reads its text into its Go type.
-func (d *decoder) data(tree any, text []byte) {
+// read validates the data by its tree and reads its text into its Go type.
+func (d *decoder) read(tree any, text []byte) {
 	var target Data
-	switch d.event.Type {
+	switch d.context.Type {
 	case TypeSourced:
 		target = new(Sourced)
 	case TypeClaimed:
@@ -306,12 +320,12 @@ func (d *decoder) data(tree any, text []byte) {
 		d.note(tree)
 		return // the type's own violation was found already
 	}
-	if d.event.Type == TypeSourced {
+	if d.context.Type == TypeSourced {
 		d.note(tree)
 		// Our own events may hold what Comeet sent; sourced ones go to Comeet and into headers of others.
 		d.found = append(d.found, d.nul...)
 	}
-	if vs := compiled().validate(d.event.Type, tree); len(vs) > 0 {
+	if vs := compiled().validate(d.context.Type, tree); len(vs) > 0 {
 		d.found = append(d.found, vs...)
 		return
 	}
@@ -319,7 +333,7 @@ func (d *decoder) data(tree any, text []byte) {
 		d.defect("/data", "must fit the Go types of this contract") // err quotes the value
 		return
 	}
-	d.event.Data = target
+	d.text, d.data = text, target
 }
 
 // note remembers the candidate's id if it has the documented form.
@@ -379,6 +393,8 @@ func printable(s string) bool {
 	}
 	return true
 }
+
+const messageMediaType = "must be a JSON media type"
 
 const messageExtensionType = "must be string, boolean or 32-bit integer"
 

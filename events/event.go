@@ -1,9 +1,13 @@
 package events
 
 import (
+	stdjson "encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
-	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+	"github.com/cloudevents/sdk-go/v2/types"
 
 	"github.com/comeet-connector/comeet-connector/schemas"
 )
@@ -65,43 +69,73 @@ type Data interface {
 	about() *SourcedRef
 }
 
-// Event is a CloudEvent of this contract.
+// Event is a CloudEvent of this contract: the SDK's event, and its data in the Go type that belongs
+// to it. Code that knows the SDK alone takes the embedded event. Its attributes are bounded: id,
+// source and subject by MaxAttributeBytes, without control characters. Source is compared, never
+// resolved, so its text stays as it was published.
 type Event struct {
-	// ID identifies the event within its source; the same again is the same event. 1 to MaxAttributeBytes bytes,
-	// no control characters.
-	ID string
-	// Source names the service that made the event, never a host. Bounded like ID; should be a URI reference, which
-	// isn't checked: it is compared, never resolved.
-	Source string
-	// Type is one of the Type constants.
-	Type string
-	// Subject is what the event is about, at the publisher's choice; "" means none. Not the NATS subject.
-	Subject string
-	// Time is when it happened. Zero means not stated.
-	Time time.Time
-	// DataSchema is the $id of the data's schema, see schemas.ID; "" means not stated. Decode doesn't judge it.
-	DataSchema string
-	// Extensions are all other attributes as text (CloudEvents' canonical form), among them ExtTraceparent. Names are
-	// of lower-case letters and digits. nil means none.
-	Extensions map[string]string
-	// Data is nil only in the event that Decode returns beside an error.
+	event.Event
+	// Data is what the bytes of Event.Data() say. It is nil only beside an error.
 	Data Data
 }
 
-// New returns an event with that data, its type, and the schema's id. The caller adds Time, Subject and Extensions as
-// needed.
-func New(source, id string, data Data) Event {
-	e := Event{ID: id, Source: source, Data: data}
-	if data != nil {
-		e.Type = data.EventType()
-		e.DataSchema = schemas.ID(e.Type)
+// New returns an event with that data, its type, and the schema's id. The caller sets time, subject
+// and extensions as needed. Encode reports data that JSON can't hold.
+func New(source, id string, data Data) event.Event {
+	attributes := &event.EventContextV1{ID: id, Source: types.URIRef{URL: reference(source)}}
+	e := event.Event{Context: attributes}
+	if data == nil {
+		return e
+	}
+	contentType := event.ApplicationJSON
+	attributes.Type, attributes.DataContentType = data.EventType(), &contentType
+	attributes.DataSchema = &types.URI{URL: opaque(schemas.ID(attributes.Type))}
+	encoded, err := stdjson.Marshal(data)
+	switch {
+	case err != nil:
+		e.FieldErrors = map[string]error{"data": err} // as the SDK's setters do
+	case string(encoded) != "null":
+		e.DataEncoded = encoded
 	}
 	return e
 }
 
+// reference makes a URI that gives back exactly the text that it was made of, which url.Parse may
+// refuse or write in another way. Then the event would be another one.
+func reference(text string) url.URL {
+	if u, err := url.Parse(text); err == nil && u.String() == text {
+		return *u
+	}
+	return opaque(text)
+}
+
+// opaque makes a URI that gives back its text, without looking into it.
+func opaque(text string) url.URL {
+	if scheme, rest, ok := strings.Cut(text, ":"); ok && scheme != "" {
+		return url.URL{Scheme: scheme, Opaque: rest}
+	}
+	return url.URL{Opaque: text}
+}
+
+// DataOf validates the data of an event that came by another way than Decode, such as the SDK's
+// receiver, and reads it into the Go type of the event's type. The only error is *InvalidError.
+func DataOf(e event.Event) (Data, error) {
+	var d decoder
+	if problem := d.attribute("type", e.Type()); problem != "" {
+		d.defect("/type", problem)
+	}
+	d.dataBody(e.Data())
+	if err := d.invalid(); err != nil {
+		return nil, err
+	}
+	return d.data, nil
+}
+
 // Traceparent returns the W3C trace context of the event, "" if it has none or a malformed one.
-func (e Event) Traceparent() string {
-	if tp := e.Extensions[ExtTraceparent]; wellFormedTraceparent(tp) {
+func (e Event) Traceparent() string { return traceparent(e.Extensions()) }
+
+func traceparent(extensions map[string]any) string {
+	if tp, ok := extensions[ExtTraceparent].(string); ok && wellFormedTraceparent(tp) {
 		return tp
 	}
 	return ""

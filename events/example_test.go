@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
+
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -15,8 +17,8 @@ func ExampleEncode() {
 		Candidate: events.Candidate{ID: "src-10293", FirstName: "Noor", LastName: "Lindqvist", Email: "noor@example.test"},
 		Position:  events.Position{UID: "87.405"},
 	})
-	event.Time = time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC)
-	event.Extensions = map[string]string{events.ExtTraceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+	event.SetTime(time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC))
+	event.SetExtension(events.ExtTraceparent, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 
 	header, body, err := events.Encode(event)
 	if err != nil {
@@ -66,8 +68,8 @@ func ExampleDecode() {
 			fmt.Printf("%s is now %s, in %s\n", data.CandidateID, data.Status, data.CurrentSteps[0].Name)
 		}
 	}
-	for _, event := range []events.Event{typicalAccepted(), typicalFailed(), typicalStatusChanged()} {
-		header, body, err := events.Encode(event) // as the connector does
+	for _, e := range []event.Event{typicalAccepted(), typicalFailed(), typicalStatusChanged()} {
+		header, body, err := events.Encode(e) // as the connector does
 		if err != nil {
 			fmt.Println(err)
 			return

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
+
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -19,15 +21,19 @@ var (
 )
 
 // stamp adds what the connector puts on every event.
-func stamp(e events.Event) events.Event {
-	e.Time = clock
-	e.Extensions = map[string]string{events.ExtTraceparent: traceparent}
+func stamp(e event.Event) event.Event {
+	e.SetTime(clock)
+	e.SetExtension(events.ExtTraceparent, traceparent)
 	return e
 }
 
 // typicalSourced is about 1.5 KB on the wire.
-func typicalSourced() events.Event {
-	return stamp(events.New(source, "0190a6c4", &events.Sourced{
+func typicalSourced() event.Event {
+	return stamp(events.New(source, "0190a6c4", typicalPerson()))
+}
+
+func typicalPerson() *events.Sourced {
+	return &events.Sourced{
 		Candidate: events.Candidate{
 			ID: "src-10293", FirstName: "Noor", LastName: "Lindqvist", Email: "noor@example.test", Phone: "+46 555 0100",
 			LinkedInURL:  "https://www.linkedin.com/in/example-noor",
@@ -39,10 +45,10 @@ func typicalSourced() events.Event {
 		},
 		Position:      events.Position{UID: "87.405"},
 		SourceContact: &events.SourceContact{FullName: "Dana Reyes", Email: "dana@example.test"},
-	}))
+	}
 }
 
-func typicalClaimed() events.Event {
+func typicalClaimed() event.Event {
 	return stamp(events.New("comeet-connector", "c-1", &events.Claimed{
 		Account: "default", Operation: "mfrggzdfmztwq2lknnwg23tpoa", State: events.StateClaimed, Attempt: 1,
 		PositionUID: "87.405", MatchedBy: events.MatchedByUID, PartnerCandidateID: "k5zhi3rc-src-10293", Owner: "connector-7d9f",
@@ -50,14 +56,14 @@ func typicalClaimed() events.Event {
 	}))
 }
 
-func typicalAccepted() events.Event {
+func typicalAccepted() event.Event {
 	return stamp(events.New("comeet-connector", "a-1", &events.Accepted{
 		Account: "default", Operation: "mfrggzdfmztwq2lknnwg23tpoa", CandidateID: "src-10293", CandidateUID: "3C.7F2A1",
 		PositionUID: "87.405", MatchedBy: events.MatchedByUID, Outcome: events.OutcomeCreated, Sourced: sourcedRef, SubmittedAt: clock,
 	}))
 }
 
-func typicalFailed() events.Event {
+func typicalFailed() event.Event {
 	return stamp(events.New("comeet-connector", "f-1", &events.Failed{
 		Account: "default", Operation: "mfrggzdfmztwq2lknnwg23tpoa", CandidateID: "src-10293", Reason: events.ReasonRefused,
 		Message: "Comeet refused the candidate; correct the event and publish it again",
@@ -66,7 +72,7 @@ func typicalFailed() events.Event {
 	}))
 }
 
-func typicalStatusChanged() events.Event {
+func typicalStatusChanged() event.Event {
 	screen := events.Step{Name: "CV Screen", Type: "Go/No-go", PositionStepUID: "8B.442"}
 	done := screen
 	done.TimeCompleted = "2031-02-04T10:00:00Z"

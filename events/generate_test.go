@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	"pgregory.net/rapid"
 
 	"github.com/comeet-connector/comeet-connector/events"
@@ -162,13 +163,17 @@ var ours = rapid.OneOf(
 )
 
 // anyEvent puts data into a valid event.
-func anyEvent(t *rapid.T, data events.Data) events.Event {
+func anyEvent(t *rapid.T, data events.Data) event.Event {
 	e := events.New(attribute.Draw(t, "event source"), attribute.Draw(t, "event id"), data)
-	e.Time = maybeMoment.Draw(t, "event time")
-	e.Subject = rapid.OneOf(rapid.Just(""), attribute).Draw(t, "event subject")
+	if at := maybeMoment.Draw(t, "event time"); !at.IsZero() {
+		e.SetTime(at)
+	}
+	e.SetSubject(rapid.OneOf(rapid.Just(""), attribute).Draw(t, "event subject"))
 	if rapid.Bool().Draw(t, "has extensions") {
-		e.Extensions = rapid.MapOfN(rapid.StringMatching(`x[a-z0-9]{1,10}`), word, 1, 3).Draw(t, "extensions")
-		e.Extensions[events.ExtTraceparent] = traceparent
+		e.SetExtension(events.ExtTraceparent, traceparent)
+		e.SetExtension("xtext", word.Draw(t, "text"))
+		e.SetExtension("xbool", rapid.Bool().Draw(t, "bool"))
+		e.SetExtension("xint", rapid.Int32().Draw(t, "int"))
 	}
 	return e
 }

@@ -110,8 +110,8 @@ func (t *tally) addSourced(m jetstream.Msg) {
 		return
 	}
 	e, _ := events.Decode(events.Header(m.Headers()), m.Data())
-	key := keyOf(e.Source, e.ID)
-	if e.Source == "" || e.ID == "" {
+	key := keyOf(e.Source(), e.ID())
+	if e.Source() == "" || e.ID() == "" {
 		place := ledger.Identity{Stream: meta.Stream, Created: t.created, Seq: meta.Sequence.Stream, Replay: m.Headers().Get(ledger.ReplayHeader)}
 		key = ledger.Op{Account: events.DefaultAccount}.Of(place).ID
 	}

@@ -269,7 +269,7 @@ func (e sent) encode(valid bool) (*nats.Msg, error) {
 		return msg, err
 	}
 	event := events.New(e.source, e.id, e.data)
-	event.Time = now
+	event.SetTime(now)
 	header, body, err := events.Encode(event)
 	if err != nil {
 		return nil, err

@@ -130,13 +130,13 @@ func (v *view) event(e events.Event) {
 	case *events.Claimed:
 		switch {
 		case d.State == events.StateInDoubt:
-			v.line("feed", "in doubt", e.Subject, "", "no usable answer; will be looked up at Comeet", yellow)
+			v.line("feed", "in doubt", e.Subject(), "", "no usable answer; will be looked up at Comeet", yellow)
 		case d.State == events.StateReleased:
-			v.line("feed", "released", e.Subject, "", "nothing was sent; comes again", yellow)
+			v.line("feed", "released", e.Subject(), "", "nothing was sent; comes again", yellow)
 		case d.State == events.StateErased:
 			v.line("feed", "erased", "", "", "operation "+d.Operation+", on request", yellow)
 		case d.Attempt > 1:
-			v.line("feed", "sent again", e.Subject, "", fmt.Sprintf("attempt %d, after the last one was settled", d.Attempt), yellow)
+			v.line("feed", "sent again", e.Subject(), "", fmt.Sprintf("attempt %d, after the last one was settled", d.Attempt), yellow)
 		}
 	case *events.Accepted:
 		v.line("feed", "accepted", d.CandidateID, d.CandidateUID, fmt.Sprintf("%s, position %s by %s", d.Outcome, d.PositionUID, d.MatchedBy), green)

@@ -85,7 +85,7 @@ func (l *Ledger) HasFailed(ctx context.Context, op Op, id string) (*events.Faile
 		if err != nil {
 			return nil, err
 		}
-		if e.Event.ID == id {
+		if e.Event.ID() == id {
 			return e.Failed(), nil
 		}
 		from = m.Seq + 1
@@ -96,7 +96,7 @@ func (l *Ledger) HasFailed(ctx context.Context, op Op, id string) (*events.Faile
 // returns the entry that is the last afterwards, and whether that is the one just written; if not, it stood in the way.
 // Errors are the bus's: bus.ErrFull, bus.ErrGone, the context's.
 func (l *Ledger) Put(ctx context.Context, op Op, before uint64, e events.Event) (Entry, bool, error) {
-	return l.put(ctx, op.subject(e.Type), op.filter(), KeepOutcomes, before, e)
+	return l.put(ctx, op.subject(e.Type()), op.filter(), KeepOutcomes, before, e)
 }
 
 // LastStatus reads a candidate's last published status.
@@ -117,9 +117,9 @@ func (l *Ledger) PutStatus(ctx context.Context, account, uid string, before uint
 }
 
 func (l *Ledger) put(ctx context.Context, subject, filter string, keep time.Duration, before uint64, e events.Event) (Entry, bool, error) {
-	header, body, err := events.Encode(e)
+	header, body, err := e.Encode()
 	if err != nil {
-		return Entry{}, false, fmt.Errorf("encode %s: %w", e.Type, err)
+		return Entry{}, false, fmt.Errorf("encode %s: %w", e.Type(), err)
 	}
 	seq, err := l.bus.Publish(ctx, bus.Write{
 		Subject: subject, Header: header, Data: body, TTL: keep,

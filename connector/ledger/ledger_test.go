@@ -292,7 +292,7 @@ func TestPutErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := s.CachedInfo().Config
-	if _, _, err := w.ledger.Put(soon(t), op, 0, events.New("/connector", "", &events.Claimed{})); err == nil {
+	if _, _, err := w.ledger.Put(soon(t), op, 0, event("", &events.Claimed{})); err == nil {
 		t.Error("an event without id was stored")
 	}
 	cfg.MaxBytes = 100

@@ -77,8 +77,8 @@ var (
 
 func event(id string, d events.Data) events.Event {
 	e := events.New("/connector", id, d)
-	e.Time = moment
-	return e
+	e.SetTime(moment)
+	return events.Event{Event: e, Data: d}
 }
 
 func claimed(id, owner string) events.Event {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/comeet-connector/comeet-connector/events"
 )
@@ -37,7 +38,7 @@ const mustBeSourced = "must be " + events.TypeSourced
 // that breaks the contract comes with the reason and with everything that could be read; it asks for no operation but its own.
 func ReadSourced(account string, h map[string][]string, body []byte, id Identity) (*Sourced, *events.InvalidError) {
 	e, err := events.Decode(h, body)
-	id.Source, id.ID = e.Source, e.ID
+	id.Source, id.ID = e.Source(), e.ID()
 	own := Op{Account: account}.Of(id)
 	s := &Sourced{Identity: id, Event: e, Op: own, EventOp: own}
 	if invalid, ok := errors.AsType[*events.InvalidError](err); ok {
@@ -54,12 +55,12 @@ func ReadSourced(account string, h map[string][]string, body []byte, id Identity
 		return s, &events.InvalidError{Violations: []events.Violation{{Pointer: "/type", Message: mustBeSourced}}}
 	}
 	s.Data, s.CandidateID = data, data.Candidate.ID
-	if named, ok := e.Extensions["account"]; ok && named != account {
+	if named, ok := e.Extensions()[events.ExtAccount]; ok && fmt.Sprint(named) != account {
 		return s, &events.InvalidError{CandidateID: s.CandidateID, Violations: []events.Violation{{
 			Pointer: "/account", Message: "must be the account of the subject that the event was published on, or absent",
 		}}}
 	}
-	s.Op = OpOf(account, e.Source, data)
+	s.Op = OpOf(account, id.Source, data)
 	s.EventOp = s.Op.Of(id)
 	return s, nil
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	ce "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
@@ -17,17 +18,17 @@ func TestReadSourced(t *testing.T) {
 		Position:  events.Position{UID: "87.405"},
 	}
 	good := events.New("/sourcing", "e1", data)
-	strange := good
-	strange.Extensions = map[string]string{"account": "other"}
-	claim := claimed("e1", "r1")
-	claim.Source = "/sourcing"
+	strange := good.Clone()
+	strange.SetExtension(events.ExtAccount, "other")
+	claim := claimed("e1", "r1").Event
+	claim.SetSource("/sourcing")
 	place := ledger.Identity{Stream: "S", Created: moment, Seq: 7, Replay: "mark"}
 	named := place
 	named.Source, named.ID = "/sourcing", "e1"
 	alone := ledger.Op{Account: "acme"}
 	for _, tt := range []struct {
 		name    string
-		event   events.Event
+		event   ce.Event
 		spoil   func(string) string
 		op      ledger.Op
 		under   ledger.Op

@@ -92,7 +92,7 @@ func describe(e events.Event) string {
 		}
 		return fmt.Sprintf("status of candidate %s (%s): %s", d.CandidateUID, strings.Join(what, ", "), describeState(d.State))
 	}
-	return e.Type
+	return e.Type()
 }
 
 // describeCandidate says what Comeet shows of a candidate.

@@ -168,7 +168,7 @@ func (e *eraser) readEvents(ctx context.Context) error {
 		} else if a = e.targets[ledger.Op{Account: account, ID: id}]; a == nil {
 			return
 		}
-		e.outcomes[entry.Event.ID] = true
+		e.outcomes[entry.Event.ID()] = true
 		about := ErasedMessage{Stream: e.cfg.Names.Events, Seq: m.Seq, Operation: a.op.ID, What: "outcome"}
 		letter := ""
 		switch d := entry.Event.Data.(type) {
@@ -378,8 +378,9 @@ func (e *eraser) writeErased(ctx context.Context) error {
 		if a.last.Erased() {
 			continue
 		}
-		entry := events.New(e.cfg.EventSource, ledger.NewID(), &events.Claimed{Account: a.op.Account, Operation: a.op.ID, State: events.StateErased})
-		entry.Time = e.bus.Now().UTC()
+		erased := &events.Claimed{Account: a.op.Account, Operation: a.op.ID, State: events.StateErased}
+		entry := events.Event{Event: events.New(e.cfg.EventSource, ledger.NewID(), erased), Data: erased}
+		entry.SetTime(e.bus.Now().UTC())
 		_, won, err := e.ledger.Put(ctx, a.op, a.last.Seq, entry)
 		if err != nil {
 			return err

@@ -271,13 +271,13 @@ func (f *Forecast) seenBefore(w rewritten, history []record, note *Note) bool {
 		switch d := h.event.Data.(type) {
 		case *events.Accepted:
 			duplicate := d.Outcome == events.OutcomeDuplicate
-			if h.event.ID == ledger.OutcomeID(w.event.Op, w.event.Identity, h.event.Type) || duplicate && h.event.ID == ledger.OutcomeID(w.event.EventOp, w.event.Identity, h.event.Type) {
+			if h.event.ID() == ledger.OutcomeID(w.event.Op, w.event.Identity, h.event.Type()) || duplicate && h.event.ID() == ledger.OutcomeID(w.event.EventOp, w.event.Identity, h.event.Type()) {
 				f.Verdict, f.CandidateUID, f.InDoubt = VerdictReplayed, d.CandidateUID, false
 				f.Message = fmt.Sprintf("replayed before: %s as candidate %s", d.Outcome, d.CandidateUID)
 				return true
 			}
 		case *events.Failed:
-			if h.event.ID == ledger.OutcomeID(w.event.Op, w.event.Identity, h.event.Type) {
+			if h.event.ID() == ledger.OutcomeID(w.event.Op, w.event.Identity, h.event.Type()) {
 				f.Verdict, f.Reason, f.InDoubt = VerdictReplayed, d.Reason, false
 				f.Message = fmt.Sprintf("replayed before: failed again (%s)", d.Reason)
 				if d.DeadLetter != nil {
