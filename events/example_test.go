@@ -65,10 +65,14 @@ func ExampleDecode() {
 		case *events.Failed:
 			fmt.Printf("%s was refused: %s; %s\n", data.CandidateID, data.Reason, data.Message)
 		case *events.StatusChanged:
-			fmt.Printf("%s is now %s, in %s\n", data.CandidateID, data.Status, data.CurrentSteps[0].Name)
+			fmt.Printf("%s is now %s", data.CandidateID, data.Status)
+			for _, step := range data.CurrentSteps { // none after the end, such as a hire; or several
+				fmt.Printf(", in %s", step.Name)
+			}
+			fmt.Println()
 		}
 	}
-	for _, e := range []event.Event{typicalAccepted(), typicalFailed(), typicalStatusChanged()} {
+	for _, e := range []event.Event{typicalAccepted(), typicalFailed(), typicalStatusChanged(), typicalHired()} {
 		header, body, err := events.Encode(e) // as the connector does
 		if err != nil {
 			fmt.Println(err)
@@ -80,6 +84,7 @@ func ExampleDecode() {
 	// src-10293 is at Comeet as 3C.7F2A1 (created)
 	// src-10293 was refused: refused; Comeet refused the candidate; correct the event and publish it again
 	// src-10293 is now In progress, in Technical interview
+	// src-10293 is now Hired
 }
 
 // A sourcing service picks the outcomes of its own by a header, without reading the others.

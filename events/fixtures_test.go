@@ -89,3 +89,11 @@ func typicalStatusChanged() event.Event {
 		TimeLastStatusChanged: "2031-02-04T10:00:00Z", SeenAt: clock,
 	}))
 }
+
+// typicalHired is the last status of many candidates: no step is under way.
+func typicalHired() event.Event {
+	return stamp(events.New("comeet-connector", "s-2", &events.StatusChanged{
+		Account: "default", CandidateID: "src-10293", CandidateUID: "3C.7F2A1", Changed: []events.Change{events.ChangedStatus, events.ChangedSteps},
+		State: events.State{Status: "Hired"}, Previous: &events.State{Status: "In progress"}, SeenAt: clock,
+	}))
+}
