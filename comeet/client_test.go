@@ -12,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/events"
 )
 
 const (
@@ -260,6 +262,8 @@ func TestRequestsAreAsDocumented(t *testing.T) {
 	}
 }
 
+// TestTraceparentIsCheckedBeforeItIsSent: the client sends what package events takes for a trace
+// context, and nothing else.
 func TestTraceparentIsCheckedBeforeItIsSent(t *testing.T) {
 	t.Parallel()
 	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -269,8 +273,16 @@ func TestTraceparentIsCheckedBeforeItIsSent(t *testing.T) {
 	}{
 		{good, true}, {"", false}, {good + "\r\n", false}, {strings.ToUpper(good), false}, {"ff" + good[2:], false},
 		{"00-" + strings.Repeat("0", 32) + good[35:], false}, {good[:36] + strings.Repeat("0", 16) + good[52:], false},
-		{strings.Replace(good, "-", "_", 1), false},
+		{strings.Replace(good, "-", "_", 1), false}, {good[:30] + "-" + good[31:], false}, {good[:54] + "g", false}, {good[:54], false},
+		{good + "-00", false}, {"01" + good[2:], true}, {"cc" + good[2:] + "-what-will-be", true}, {"cc" + good[2:] + "-", true},
+		{"cc" + good[2:] + ".what", false}, {"cc" + good[2:] + "-a b", false}, {"cc" + good[2:] + "-é", false},
+		{"cc" + good[2:] + "-" + strings.Repeat("x", 456), true}, {"cc" + good[2:] + "-" + strings.Repeat("x", 457), false},
 	} {
+		e := event.New()
+		e.SetExtension(events.ExtTraceparent, tt.value)
+		if got := (events.Event{Event: e}).Traceparent(); (got != "") != tt.sent {
+			t.Errorf("%q: package events reads %q", tt.value, got)
+		}
 		c := newClient(t, comeet.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
 			if _, sent := r.Header["Traceparent"]; sent != tt.sent {
 				t.Errorf("%q: sent is %v", tt.value, sent)

@@ -353,18 +353,22 @@ func parseRetryAfter(value string, date, now time.Time) time.Duration {
 	return min(max(until.Sub(date), 0), maxRetryAfter)
 }
 
-// wellFormedTraceparent accepts version-traceid-parentid-flags of W3C Trace Context level 1.
+// wellFormedTraceparent accepts version-traceid-parentid-flags of W3C Trace Context. Versions after
+// 00 may append fields. Package events has the same rule, since this package imports nothing of ours;
+// TestTraceparentIsCheckedBeforeItIsSent holds them together.
 func wellFormedTraceparent(tp string) bool {
-	if len(tp) != 55 || tp[2] != '-' || tp[35] != '-' || tp[52] != '-' {
+	if len(tp) < 55 || len(tp) > 512 || tp[2] != '-' || tp[35] != '-' || tp[52] != '-' {
 		return false
 	}
-	for i := range len(tp) {
-		if i == 2 || i == 35 || i == 52 {
-			continue
-		}
-		if c := tp[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+	for i, c := range []byte(tp[:55]) {
+		if i != 2 && i != 35 && i != 52 && !strings.ContainsRune("0123456789abcdef", rune(c)) {
 			return false
 		}
 	}
-	return tp[:2] != "ff" && strings.Trim(tp[3:35], "0") != "" && strings.Trim(tp[36:52], "0") != ""
+	version, trace, parent, more := tp[:2], tp[3:35], tp[36:52], tp[55:]
+	unprintable := func(r rune) bool { return r <= ' ' || r > '~' }
+	if more != "" && (version == "00" || more[0] != '-' || strings.ContainsFunc(more, unprintable)) {
+		return false
+	}
+	return version != "ff" && strings.Trim(trace, "0") != "" && strings.Trim(parent, "0") != ""
 }

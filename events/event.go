@@ -181,17 +181,22 @@ func (e *InvalidError) Error() string {
 	return b.String()
 }
 
-// wellFormedTraceparent tells whether s has the form of a W3C traceparent, so that it can go into a header.
-func wellFormedTraceparent(s string) bool {
-	if len(s) < 55 || len(s) > 512 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+// wellFormedTraceparent accepts version-traceid-parentid-flags of W3C Trace Context. Versions after
+// 00 may append fields. Package comeet has the same rule, since it is usable without this one; its
+// TestTraceparentIsCheckedBeforeItIsSent holds them together.
+func wellFormedTraceparent(tp string) bool {
+	if len(tp) < 55 || len(tp) > 512 || tp[2] != '-' || tp[35] != '-' || tp[52] != '-' {
 		return false
 	}
-	for i := range len(s) {
-		c := s[i]
-		hex := c >= '0' && c <= '9' || c >= 'a' && c <= 'f'
-		if !hex && c != '-' {
+	for i, c := range []byte(tp[:55]) {
+		if i != 2 && i != 35 && i != 52 && !strings.ContainsRune("0123456789abcdef", rune(c)) {
 			return false
 		}
 	}
-	return s[3:35] != "00000000000000000000000000000000" && s[36:52] != "0000000000000000" && (len(s) == 55 || s[55] == '-' && s[:2] != "00")
+	version, trace, parent, more := tp[:2], tp[3:35], tp[36:52], tp[55:]
+	unprintable := func(r rune) bool { return r <= ' ' || r > '~' }
+	if more != "" && (version == "00" || more[0] != '-' || strings.ContainsFunc(more, unprintable)) {
+		return false
+	}
+	return version != "ff" && strings.Trim(trace, "0") != "" && strings.Trim(parent, "0") != ""
 }
