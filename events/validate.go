@@ -16,7 +16,7 @@ import (
 
 // contract is the compiled form of package schemas.
 type contract struct {
-	byType map[string]*jsonschema.Schema
+	byType map[string]*shortcut
 	// at finds a subschema by its absolute location: violations of oneOf name their alternatives out of it.
 	at map[string]*jsonschema.Schema
 	// names are the property names that the contract itself defines. Only these appear in pointers: any other name was
@@ -26,7 +26,7 @@ type contract struct {
 
 // compiled panics on a broken schema file: those are part of the program, and compiled by its tests.
 var compiled = sync.OnceValue(func() *contract {
-	c := &contract{byType: map[string]*jsonschema.Schema{}, at: map[string]*jsonschema.Schema{}, names: map[string]bool{}}
+	c := &contract{byType: map[string]*shortcut{}, at: map[string]*jsonschema.Schema{}, names: map[string]bool{}}
 	for _, name := range attributes {
 		c.names[name] = true
 	}
@@ -49,7 +49,7 @@ var compiled = sync.OnceValue(func() *contract {
 		if err != nil {
 			panic(fmt.Sprintf("events: schema of %s: %v", t, err))
 		}
-		c.byType[t] = s
+		c.byType[t] = newShortcut(s)
 		c.index(s)
 	}
 	return c
@@ -74,7 +74,11 @@ func (c *contract) index(s *jsonschema.Schema) {
 
 // validate returns the violations of data against its schema.
 func (c *contract) validate(eventType string, data any) []Violation {
-	err := c.byType[eventType].Validate(data)
+	s := c.byType[eventType]
+	if s.conforms(data) {
+		return nil
+	}
+	err := s.schema.Validate(data)
 	if err == nil {
 		return nil
 	}
