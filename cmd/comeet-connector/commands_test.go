@@ -45,9 +45,23 @@ func TestVersion(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	got := succeed(t, nil, "--help")
-	for _, want := range []string{"--poll-interval", "$POLL_INTERVAL", "$CONFIG", "setup", "answers"} {
+	for _, want := range []string{"--poll-interval", "(NATS_URL)", "--config", "setup", "answers"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the help does not name %s:\n%s", want, got)
+		}
+	}
+}
+
+// What an operator can set is seen at one look; the rest is for tests of the running program.
+func TestHelpFitsAScreen(t *testing.T) {
+	t.Parallel()
+	got := succeed(t, nil, "run", "--help")
+	if n := strings.Count(got, "\n"); n > 40 {
+		t.Errorf("%d lines:\n%s", n, got)
+	}
+	for _, hidden := range []string{"overlap", "settle", "denied", "member", "positions-interval", "event-source"} {
+		if strings.Contains(got, hidden) {
+			t.Errorf("the help names %s:\n%s", hidden, got)
 		}
 	}
 }

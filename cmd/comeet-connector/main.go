@@ -60,15 +60,11 @@ func (c *cli) parse(ctx context.Context, args []string, stdout io.Writer) (comma
 	parser, err := kong.New(c,
 		kong.Name("comeet-connector"),
 		kong.Description("Submits sourced candidates from NATS JetStream to Comeet and publishes what becomes of them.\n\n"+
-			"A setting comes from its flag, else from the environment, else from the --config file. Secrets have no flags: they come from "+
-			"COMEET_API_SECRET and COMEET_API_KEY, or better from the files that COMEET_API_SECRET_FILE and COMEET_API_KEY_FILE name."),
+			"A setting comes from its flag, such as --nats-url, else from the environment (NATS_URL), else from the --config file "+
+			"(nats_url). Secrets have no flags: they come from COMEET_API_SECRET and COMEET_API_KEY, or better from files."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.ValueFormatter(func(v *kong.Value) string {
-			if in.known[key(v.Name)] || v.Name == configFlag {
-				return v.Help + " ($" + variable(v.Name) + ")"
-			}
-			return v.Help
-		}),
+		// The variable of a flag is its name; see the description.
+		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
 		kong.Writers(stdout, c.stderr),
 		kong.Exit(func(int) { printed = true }),
 		kong.Resolvers(in),

@@ -24,44 +24,45 @@ const (
 )
 
 // settings are the flags that every command understands. Each is also a variable of the environment, in upper case with
-// underscores, and a key of the file, in lower case; see resolver.
+// underscores, and a key of the file, in lower case; see resolver. Hidden ones are for tests of the running program: an operator can
+// use none of them well.
 type settings struct {
 	file   settingsFile
 	getenv func(string) string
 	stderr io.Writer
 
-	Config string `help:"YAML file with the same settings, in lower case with underscores, and accounts." type:"path" placeholder:"FILE"`
+	Config string `help:"YAML file of these settings and the accounts." type:"path" placeholder:"FILE"`
 
-	NATSURL        string `name:"nats-url" help:"The bus: one server or several separated by commas." default:"nats://127.0.0.1:4222" placeholder:"URL"`
+	NATSURL        string `name:"nats-url" help:"The bus: one server or several, with commas." default:"nats://127.0.0.1:4222" placeholder:"URL"`
 	NATSCreds      string `name:"nats-creds" help:"Credentials file for the bus." type:"path" placeholder:"FILE"`
-	NATSReplicas   int    `name:"nats-replicas" help:"Replicas of the streams that are created; 0 means 3 on a cluster, else 1." default:"0" placeholder:"N"`
-	EventsMaxBytes size   `name:"events-max-bytes" help:"Size limit of the events stream when it is created." default:"4GiB" placeholder:"SIZE"`
-	RePublish      string `name:"republish" help:"Also send every stored event to core NATS under this prefix." placeholder:"PREFIX"`
+	NATSReplicas   int    `name:"nats-replicas" help:"Replicas of new streams; 0: 3 on a cluster." default:"0" placeholder:"0"`
+	EventsMaxBytes size   `name:"events-max-bytes" help:"Size of the events stream when it is made." default:"4GiB" placeholder:"4GiB"`
+	RePublish      string `name:"republish" help:"Also send stored events to core NATS here." placeholder:"PREFIX"`
 
 	ComeetBaseURL       string `name:"comeet-base-url" help:"The Comeet API." default:"https://api.comeet.co" placeholder:"URL"`
-	ComeetPlainHTTP     bool   `name:"comeet-plain-http" help:"Allow a plain-http Comeet that is not loopback: tokens and personal data then cross the network readably."`
+	ComeetPlainHTTP     bool   `name:"comeet-plain-http" help:"Allow plain http beyond loopback: readable."`
 	ComeetAPISecretFile string `name:"comeet-api-secret-file" help:"File with the partner's secret." type:"path" placeholder:"FILE"`
-	ComeetAPIKeyFile    string `name:"comeet-api-key-file" help:"File with the API key of the account default." type:"path" placeholder:"FILE"`
-	ComeetProxyHold     span   `name:"comeet-proxy-hold" help:"How long a proxy on the way to Comeet may still deliver a request that was given up, or off; by default 2m if the environment names a proxy." placeholder:"DURATION"`
-	FallbackPosition    string `name:"fallback-position" help:"Position of the account default for candidates whose own is closed or missing." placeholder:"UID"`
+	ComeetAPIKeyFile    string `name:"comeet-api-key-file" help:"File with the key of the account default." type:"path" placeholder:"FILE"`
+	ComeetProxyHold     span   `name:"comeet-proxy-hold" help:"How long a proxy may deliver late, or off." placeholder:"2m"`
+	FallbackPosition    string `name:"fallback-position" help:"For those whose own is closed or missing." placeholder:"UID"`
 
-	PollInterval      duration `name:"poll-interval" help:"Time between two looks for status changes." default:"5m" placeholder:"DURATION"`
-	PollOverlap       duration `name:"poll-overlap" help:"How far each look reaches back beyond the last." default:"2m" placeholder:"DURATION"`
-	PositionsInterval duration `name:"positions-interval" help:"Time between two readings of the positions." default:"5m" placeholder:"DURATION"`
-	RateLimit         rate     `name:"rate-limit" help:"Requests to Comeet per account, e.g. 100/60s, or off." default:"100/60s" placeholder:"RATE"`
-	Workers           count    `name:"workers" help:"Events in hand at once per account; by default 16, fewer with more than 256 accounts." placeholder:"N"`
-	RequestTimeout    duration `name:"request-timeout" help:"Time limit of one request to Comeet." default:"30s" placeholder:"DURATION"`
-	SettleDelay       duration `name:"settle-delay" help:"Rest before a submission of unknown fate is looked up." default:"5s" placeholder:"DURATION"`
-	SweepInterval     duration `name:"sweep-interval" help:"Within how long the slow sweep re-reads everything." default:"168h" placeholder:"DURATION"`
-	DeniedRetry       duration `name:"denied-retry" help:"Rest before a denied capability is tried again; it doubles up to 15 times this." default:"1m" placeholder:"DURATION"`
-	MemberTTL         duration `name:"member-ttl" help:"How long a replica that fell silent is still taken for alive." default:"10s" placeholder:"DURATION"`
-	EventSource       string   `name:"event-source" help:"CloudEvents source of what the connector publishes." default:"/comeet-connector"`
-	DrainTimeout      duration `name:"drain-timeout" help:"How long work in hand may go on after the signal to stop; by default REQUEST_TIMEOUT + SETTLE_DELAY." placeholder:"DURATION"`
-	PrivateFileURLs   bool     `name:"private-file-urls" help:"Allow files to be read from private and loopback addresses."`
+	PollInterval      duration `name:"poll-interval" help:"Time between two polls." default:"5m" placeholder:"5m"`
+	PollOverlap       duration `name:"poll-overlap" hidden:"" help:"How far each look reaches back beyond the last." default:"2m" placeholder:"DURATION"`
+	PositionsInterval duration `name:"positions-interval" hidden:"" help:"Time between two readings of the positions." default:"5m" placeholder:"DURATION"`
+	RateLimit         rate     `name:"rate-limit" help:"Requests per account, or off." default:"100/60s" placeholder:"100/60s"`
+	Workers           count    `name:"workers" help:"Events at once per account; 16, or fewer." placeholder:"16"`
+	RequestTimeout    duration `name:"request-timeout" help:"Time limit of one request to Comeet." default:"30s" placeholder:"30s"`
+	SettleDelay       duration `name:"settle-delay" hidden:"" help:"Rest before a submission of unknown fate is looked up." default:"5s" placeholder:"DURATION"`
+	SweepInterval     duration `name:"sweep-interval" help:"Everybody is read again within this time." default:"168h" placeholder:"168h"`
+	DeniedRetry       duration `name:"denied-retry" hidden:"" help:"Rest before a denied capability is tried again; it doubles up to 15 times this." default:"1m" placeholder:"DURATION"`
+	MemberTTL         duration `name:"member-ttl" hidden:"" help:"How long a replica that fell silent is still taken for alive." default:"10s" placeholder:"DURATION"`
+	EventSource       string   `name:"event-source" hidden:"" help:"CloudEvents source of what the connector publishes." default:"/comeet-connector"`
+	DrainTimeout      duration `name:"drain-timeout" help:"How long work goes on after SIGTERM." placeholder:"35s"`
+	PrivateFileURLs   bool     `name:"private-file-urls" help:"Allow files from private addresses."`
 
-	AdminAddr string `name:"admin-addr" help:"Where health and metrics are served, or off." default:"127.0.0.1:8080" placeholder:"ADDR"`
-	LogLevel  string `name:"log-level" help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info" placeholder:"LEVEL"`
-	LogFormat string `name:"log-format" help:"json, text, or auto: text on a terminal." enum:"auto,json,text" default:"auto" placeholder:"FORMAT"`
+	AdminAddr string `name:"admin-addr" help:"Address of health and metrics, or off." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	LogLevel  string `name:"log-level" help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info" placeholder:"info"`
+	LogFormat string `name:"log-format" help:"json, text, or auto: text on a terminal." enum:"auto,json,text" default:"auto" placeholder:"auto"`
 }
 
 // connectorConfig turns the settings into the connector's, accounts included.
