@@ -10,6 +10,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -123,7 +124,8 @@ func TestEveryAnswerToAPost(t *testing.T) {
 	}
 	w := newWorld(t, accounts(names...), func(s *setup) {
 		s.RateLimit = comeet.Limit{Requests: 1000, Window: time.Second}
-		s.RequestTimeout, s.PollInterval, s.Workers, s.MemberTTL = 1500*time.Millisecond, time.Hour, 2, 5*time.Second
+		s.RequestTimeout, s.MemberTTL = bustest.Stretch(500*time.Millisecond), bustest.Stretch(2*time.Second)
+		s.PollInterval, s.Workers = time.Hour, 2
 	}, fakeWith(comeettest.WithRecording(100_000)))
 	for i, c := range cases {
 		for _, f := range c.faults {

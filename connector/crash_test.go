@@ -6,6 +6,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -55,7 +56,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 			w.publish("e1", person(1))
 			select {
 			case <-sprung:
-			case <-time.After(30 * time.Second):
+			case <-time.After(bustest.Stretch(15 * time.Second)):
 				t.Fatal("the connector did not come to this step")
 			}
 			if step.fault != nil && step.outcome == events.OutcomeRecovered {
@@ -114,7 +115,7 @@ func TestFrozenBeyondEveryLease(t *testing.T) {
 			w.publish("e1", person(1))
 			select {
 			case <-there:
-			case <-time.After(30 * time.Second):
+			case <-time.After(bustest.Stretch(15 * time.Second)):
 				t.Fatal("the connector did not come to this step")
 			}
 			first.freeze()

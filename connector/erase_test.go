@@ -19,6 +19,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/connector/ops"
 	"github.com/comeet-connector/comeet-connector/events"
@@ -413,7 +414,7 @@ func TestErasedInMidRequest(t *testing.T) {
 		<-answer
 		return comeettest.Fault{}, false
 	})
-	w.run(func(c *connector.Config) { c.RequestTimeout = 20 * time.Second })
+	w.run(func(c *connector.Config) { c.RequestTimeout = bustest.Stretch(20 * time.Second) })
 	w.publish("e1", person(1))
 	<-landed
 	s, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
@@ -691,7 +692,7 @@ func TestErasedOperationExpires(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := stream.CachedInfo().Config
-	cfg.MaxAge, cfg.Duplicates = 5*time.Second, time.Second
+	cfg.MaxAge, cfg.Duplicates = bustest.Stretch(3*time.Second), time.Second
 	if _, err := w.js.UpdateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}

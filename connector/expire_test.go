@@ -7,6 +7,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -29,7 +30,7 @@ func (w *world) keepEventsFor(d time.Duration) {
 func TestWaitingEventsExpireInTime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.keepEventsFor(5 * time.Second)
+	w.keepEventsFor(bustest.Stretch(3 * time.Second))
 	w.fake.Outage(comeettest.HTMLPage(503))
 	w.publish("held", person(1))
 	w.run()
@@ -54,7 +55,7 @@ func TestWaitingEventsExpireInTime(t *testing.T) {
 func TestExpiringEventTakesWhatWasFound(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.keepEventsFor(10 * time.Second)
+	w.keepEventsFor(bustest.Stretch(4 * time.Second))
 	uid := w.dieWithWhatWasFound()
 	w.fake.Outage(comeettest.HTMLPage(503))
 	w.run()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 )
 
 // atWork runs a connector that has an outcome behind it, and tells how it ends.
@@ -45,7 +46,7 @@ func TestLostLedgerStopsTheConnector(t *testing.T) {
 	select {
 	case err := <-ended:
 		stopped(err)
-	case <-time.After(30 * time.Second):
+	case <-time.After(bustest.Stretch(15 * time.Second)):
 		t.Fatal("still running without a ledger")
 	}
 	again, err := connector.New(w.config(zerolog.New(w.logs)))
@@ -67,7 +68,7 @@ func TestNoAccountIsServedWithoutTheLedger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := looks.NextMsg(30 * time.Second); err != nil {
+	if _, err := looks.NextMsg(bustest.Stretch(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.Events); err != nil {
@@ -81,7 +82,7 @@ func TestNoAccountIsServedWithoutTheLedger(t *testing.T) {
 		if err == nil {
 			t.Error("ended without an error")
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(bustest.Stretch(15 * time.Second)):
 		t.Fatal("still running without a ledger")
 	}
 	if n := strings.Count(w.logs.String(), `"message":"serving the account"`); n != 1 {

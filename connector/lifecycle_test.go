@@ -9,6 +9,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -78,7 +79,7 @@ func TestNoRoom(t *testing.T) {
 // At the signal nothing new is begun, what is in hand comes to its end, and another replica has the rest at once.
 func TestStop(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(s *setup) { s.RequestTimeout, s.Workers = 10*time.Second, 2 })
+	w := newWorld(t, func(s *setup) { s.RequestTimeout, s.Workers = bustest.Stretch(10*time.Second), 2 })
 	posted, answer := make(chan struct{}, 2), make(chan struct{})
 	hold := func(comeettest.Request) (comeettest.Fault, bool) {
 		posted <- struct{}{}
@@ -107,8 +108,8 @@ func TestStop(t *testing.T) {
 	w.run(func(c *connector.Config) { c.Replica = "r2" })
 	w.settled()
 	w.noneOutstanding("default")
-	if took := time.Since(begun); took > 8*time.Second {
-		t.Errorf("the rest took %v: it waited for leases", took)
+	if took := time.Since(begun); took > w.RequestTimeout {
+		t.Errorf("the rest took %v: it waited for leases, which are twice as long as %v", took, w.RequestTimeout)
 	}
 	if n := w.posts("default"); n != 6 {
 		t.Errorf("%d POSTs, want 6", n)
@@ -145,12 +146,13 @@ func TestStopWhileWaiting(t *testing.T) {
 			w := newWorld(t)
 			c.prepare(w)
 			w.publish("e1", person(1))
-			slow := func(c *connector.Config) { c.SettleDelay, c.DrainTimeout = 5*time.Second, 20*time.Second }
+			rest := bustest.Stretch(5 * time.Second)
+			slow := func(c *connector.Config) { c.SettleDelay, c.DrainTimeout = rest, 4*rest }
 			first := w.run(slow)
 			w.eventually("the wait", func() bool { return strings.Contains(w.logs.String(), c.waits) })
 			begun := time.Now()
 			first.stop(w)
-			if took := time.Since(begun); took > 5*time.Second {
+			if took := time.Since(begun); took > rest {
 				t.Errorf("the stop took %v", took)
 			}
 			w.fake.Recover()

@@ -17,7 +17,7 @@ func TestAccountsMoveWithinTheirBudget(t *testing.T) {
 	names := []string{"acme", "default", "globex", "initech", "umbrella"}
 	const requests, window = 20, 2 * time.Second
 	w := newWorld(t, accounts(names...), fakeWith(comeettest.WithRateLimit(requests, window)), func(s *setup) {
-		s.RateLimit, s.MemberTTL = comeet.Limit{Requests: requests, Window: window}, time.Second
+		s.RateLimit = comeet.Limit{Requests: requests, Window: window}
 	})
 	named := func(name string) func(*child) { return func(c *child) { c.Replica = name } }
 	one, two := w.spawn(named("one")), w.spawn(named("two"))

@@ -18,6 +18,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -30,7 +31,7 @@ func sweeping(c *connector.Config) { c.SweepInterval = time.Second }
 // counted waits until the fake's counts satisfy a condition.
 func (w *world) counted(what string, satisfied func(comeettest.Counts) bool) {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(w.Context(), bustest.Stretch(20*time.Second))
 	defer cancel()
 	if err := w.fake.Await(ctx, satisfied); err != nil {
 		w.Fatalf("did not happen: %s", what)
@@ -188,7 +189,7 @@ func (w *world) work(o *office, n int) {
 	defer remove()
 	select {
 	case <-o.done:
-	case <-time.After(60 * time.Second):
+	case <-time.After(bustest.Stretch(30 * time.Second)):
 		w.Fatal("Comeet was not asked often enough")
 	}
 }
@@ -433,7 +434,7 @@ func TestRunOfSeveralPagesMissesNothing(t *testing.T) {
 			})
 			select {
 			case <-happened:
-			case <-time.After(30 * time.Second):
+			case <-time.After(bustest.Stretch(15 * time.Second)):
 				t.Fatal("no run came to its second page")
 			}
 			for _, uid := range uids {
@@ -555,7 +556,7 @@ func TestStatusIsNotPublishedLate(t *testing.T) {
 				w := newWorld(t)
 				p := newProxy(t, w.NATSURL)
 				conf := func(c *child) {
-					c.RateLimit, c.MemberTTL = limit, time.Second
+					c.RateLimit = limit
 					c.PollInterval, c.PollOverlap = 50*time.Millisecond, 200*time.Millisecond
 				}
 				first := w.spawn(conf, func(c *child) { c.NATSURL, c.Replica = p.url(), "first" })
@@ -568,7 +569,7 @@ func TestStatusIsNotPublishedLate(t *testing.T) {
 				}
 				select {
 				case <-sprung:
-				case <-time.After(30 * time.Second):
+				case <-time.After(bustest.Stretch(15 * time.Second)):
 					t.Fatal("the change was not published")
 				}
 				strike.stop(first, p)
@@ -619,7 +620,7 @@ func TestCrashBeforeTheCursorRepeatsNothing(t *testing.T) {
 	sprung = p.set("$KV."+bus.DefaultNames.Cursors+".poll.", false)
 	select {
 	case <-sprung:
-	case <-time.After(20 * time.Second):
+	case <-time.After(bustest.Stretch(10 * time.Second)):
 		t.Fatal("the second poller moved no cursor")
 	}
 	second.kill()

@@ -15,6 +15,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
@@ -60,8 +61,8 @@ func TestSettleWhateverComeetIsLike(t *testing.T) {
 		{name: "clock ahead", offset: 8 * time.Minute, posts: 1},
 		{name: "clock behind", offset: -8 * time.Hour, posts: 1},
 		{name: "clock behind and never told", switches: comeettest.Switches{NoDate: true}, offset: -9 * time.Minute, posts: 1},
-		{name: "list shows it late, conflict names the number", switches: comeettest.Switches{VisibleInListAfter: 3 * time.Second}, posts: 2},
-		{name: "list shows it late, conflict names the uid", switches: comeettest.Switches{VisibleInListAfter: 3 * time.Second, ConflictUIDString: true}, posts: 2},
+		{name: "list shows it late, conflict names the number", switches: comeettest.Switches{VisibleInListAfter: bustest.Stretch(time.Second)}, posts: 2},
+		{name: "list shows it late, conflict names the uid", switches: comeettest.Switches{VisibleInListAfter: bustest.Stretch(time.Second), ConflictUIDString: true}, posts: 2},
 		{name: "candidates may not be read", deny: []comeettest.Permission{comeettest.ReadOwnCandidates, comeettest.ReadOtherCandidates}, posts: 2},
 		{name: "the list refuses", switches: comeettest.Switches{}, posts: 2},
 	}
@@ -403,7 +404,7 @@ func TestOutageBlamesNobody(t *testing.T) {
 // whatever the positions are by then.
 func TestSettleAfterARepetitionThatWasNotSent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{VisibleInListAfter: 1500 * time.Millisecond})),
+	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{VisibleInListAfter: bustest.Stretch(time.Second)})),
 		func(s *setup) { s.RateLimit = comeet.Limit{Requests: 1000, Window: 2 * time.Second} })
 	w.fake.Script(comeettest.CreateCandidate, lostAnswer(), comeettest.Throttle(0))
 	w.run(func(c *connector.Config) { c.PositionsInterval = time.Second })
@@ -602,7 +603,7 @@ func (w *world) dieWithWhatWasFound() (uid string) {
 	w.publish("e1", person(1))
 	select {
 	case <-sprung:
-	case <-time.After(30 * time.Second):
+	case <-time.After(bustest.Stretch(15 * time.Second)):
 		w.Fatal("nothing was recovered")
 	}
 	first.kill()

@@ -12,6 +12,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -21,7 +22,7 @@ func (w *world) stalls() int { return strings.Count(w.logs.String(), "the accoun
 // A replica dies with all its workers full. What it had in hand comes back when its lease is over; a new event need not wait for that.
 func TestCrashedReplicaHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(s *setup) { s.RequestTimeout, s.Workers = 20*time.Second, 2 })
+	w := newWorld(t, func(s *setup) { s.RequestTimeout, s.Workers = bustest.Stretch(20*time.Second), 2 })
 	w.fake.Script(comeettest.CreateCandidate, comeettest.Hang(), comeettest.Hang())
 	first := w.spawn()
 	w.publish("a", person(1))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -206,7 +207,7 @@ func TestLateFirstStatusEndsInTheTruth(t *testing.T) {
 	w.publish("e1", person(1))
 	select {
 	case <-sprung:
-	case <-time.After(20 * time.Second):
+	case <-time.After(bustest.Stretch(10 * time.Second)):
 		t.Fatal("no status was published")
 	}
 	first.kill()

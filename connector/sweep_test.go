@@ -8,6 +8,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -225,7 +226,7 @@ func TestSweepBeginsAnewAfterFailureAndCrash(t *testing.T) {
 	second := w.run(slow)
 	select {
 	case <-refused:
-	case <-time.After(20 * time.Second):
+	case <-time.After(bustest.Stretch(10 * time.Second)):
 		t.Fatal("no pass was begun")
 	}
 	w.eventually("a pass that fails to be counted", func() bool {

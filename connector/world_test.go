@@ -90,8 +90,8 @@ func positions() []comeettest.Position {
 func newWorld(t testing.TB, opts ...option) *world {
 	t.Helper()
 	s := setup{child: child{
-		Accounts: []string{"default"}, RequestTimeout: 500 * time.Millisecond, SettleDelay: 100 * time.Millisecond,
-		PollInterval: time.Second, PollOverlap: 10 * time.Second, Workers: 16, Replica: "r1", MemberTTL: time.Second,
+		Accounts: []string{"default"}, RequestTimeout: bustest.Stretch(500 * time.Millisecond), SettleDelay: 100 * time.Millisecond,
+		PollInterval: time.Second, PollOverlap: 10 * time.Second, Workers: 16, Replica: "r1", MemberTTL: bustest.Stretch(time.Second),
 	}, servers: oneServer}
 	for _, o := range opts {
 		o(&s)
@@ -152,7 +152,7 @@ func oneServer(t testing.TB) servers {
 // setUp creates the assets, so that events can be published before a connector runs.
 func (w *world) setUp() {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.Context(), bustest.Stretch(20*time.Second))
 	defer cancel()
 	if err := connector.Setup(ctx, connector.Config{NATSURL: w.NATSURL, EventsMaxBytes: cmp.Or(w.EventsMaxBytes, 1<<30)}); err != nil {
 		w.Fatal(err)
@@ -186,7 +186,7 @@ func (w *world) run(change ...func(*connector.Config)) *replica {
 	case err := <-r.done:
 		r.done <- err
 		w.Fatalf("connector ended: %v", err)
-	case <-time.After(20 * time.Second):
+	case <-time.After(bustest.Stretch(10 * time.Second)):
 		w.Fatal("connector did not become ready")
 	}
 	return r
@@ -201,7 +201,7 @@ func (r *replica) stop(w *world) {
 		if err != nil {
 			w.Errorf("connector ended with: %v", err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(bustest.Stretch(15 * time.Second)):
 		w.Error("connector did not stop")
 	}
 }
@@ -316,11 +316,11 @@ func (w *world) read() feed {
 	return w.feed
 }
 
-// again asks the bus until it answers, for a minute at most: its servers may be away.
+// again asks the bus until it answers: its servers may be away.
 func (w *world) again(what string, ask func(context.Context) error) {
 	w.Helper()
 	var err error
-	for began := time.Now(); time.Since(began) < time.Minute; {
+	for began := time.Now(); time.Since(began) < bustest.Stretch(20*time.Second); {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		err = ask(ctx)
 		cancel()
@@ -366,11 +366,13 @@ func (f feed) statuses(account string) map[string][]*events.StatusChanged {
 // eventually waits until a condition holds, looking whenever the feed may have moved.
 func (w *world) eventually(what string, holds func() bool) {
 	w.Helper()
-	w.within(60*time.Second, what, holds)
+	w.within(30*time.Second, what, holds)
 }
 
+// within is eventually with a limit of its own, which is stretched as all are.
 func (w *world) within(limit time.Duration, what string, holds func() bool) {
 	w.Helper()
+	limit = bustest.Stretch(limit)
 	deadline := time.After(limit)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -103,14 +103,14 @@ func TestLease(t *testing.T) {
 	s, b := ready(t, bustest.Options{})
 	ctx := soon(t)
 	k := bucket(t, b, bus.DefaultNames.Members)
-	first, err := k.Lease(ctx, "a", nil, 0, 2*time.Second)
+	first, err := k.Lease(ctx, "a", nil, 0, bustest.Stretch(time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := k.Lease(ctx, "a", nil, 0, time.Minute); !errors.Is(err, bus.ErrConflict) {
 		t.Errorf("a second owner: %v", err)
 	}
-	second, err := k.Lease(ctx, "a", []byte("v"), first, 2*time.Second)
+	second, err := k.Lease(ctx, "a", []byte("v"), first, bustest.Stretch(time.Second))
 	if err != nil || second <= first {
 		t.Fatalf("renewal: %d, %v", second, err)
 	}
@@ -187,7 +187,7 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	see("a")
-	if _, err := k.Lease(ctx, "b", nil, 0, time.Second); err != nil {
+	if _, err := k.Lease(ctx, "b", nil, 0, bustest.Stretch(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	see("a", "b")
@@ -214,7 +214,7 @@ func TestWatchLearnsWhatItMissed(t *testing.T) {
 	s, b := ready(t, bustest.Options{})
 	ctx := soon(t)
 	mine := bucket(t, b, bus.DefaultNames.Members)
-	for key, ttl := range map[string]time.Duration{"dies": 2 * time.Second, "lives": time.Hour} {
+	for key, ttl := range map[string]time.Duration{"dies": bustest.Stretch(time.Second), "lives": time.Hour} {
 		if _, err := mine.Lease(ctx, key, nil, 0, ttl); err != nil {
 			t.Fatal(err)
 		}

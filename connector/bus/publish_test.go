@@ -28,7 +28,7 @@ func claimOf(key string) bus.Write {
 // race lets claimants of every connection claim each key and then end it; there must be one winner each.
 func race(t *testing.T, buses []*bus.Bus, keys, claimants int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), bustest.Stretch(40*time.Second))
 	defer cancel()
 	var wg sync.WaitGroup
 	claims, outcomes := make([]atomic.Int32, keys), make([]atomic.Int32, keys)

@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of a test.
-const patience = 30 * time.Second
+var patience = bustest.Stretch(10 * time.Second)
 
 const stream = "CANDIDATE_EVENTS"
 

@@ -79,7 +79,7 @@ func (s *Server) start() error {
 		return fmt.Errorf("nats-server: %w", err)
 	}
 	srv.Start()
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(30 * time.Second) {
 		srv.Shutdown()
 		return errors.New("nats-server did not become ready; is the port free and the directory writable?")
 	}
