@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -49,8 +51,19 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	manyAtOnce()
 	// An object store's Put may end before the client library's goroutine has looked at the channel that tells it to end.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
+}
+
+// manyAtOnce lets more tests run at once than there are cores, unless it was said how many: they wait rather than compute.
+func manyAtOnce() {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		_ = flag.Set("test.parallel", strconv.Itoa(8*runtime.GOMAXPROCS(0)))
+	}
 }
 
 // child is what such a process is told.
