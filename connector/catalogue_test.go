@@ -137,8 +137,7 @@ func TestPositionsWithAMissingPage(t *testing.T) {
 	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{MaxPageSize: 2})))
 	w.run(func(c *connector.Config) { c.PositionsInterval = time.Second })
 	w.eventually("the positions", func() bool { return len(w.shown()) == len(positions()) })
-	remove := w.fake.Control(comeettest.ListPositions, breakPages(w.fake, 3))
-	defer remove()
+	breakPages(w.fake, comeettest.ListPositions, 3)
 	w.eventually("broken pages", func() bool { return w.fake.Counts().Faults >= 3 })
 	if got := len(w.shown()); got != len(positions()) {
 		t.Errorf("%d positions in the bucket, want %d", got, len(positions()))
@@ -153,18 +152,12 @@ func TestPositionsWithAMissingPage(t *testing.T) {
 }
 
 // breakPages makes the next n requests for a page after the first fail.
-func breakPages(fake *comeettest.Server, n int) comeettest.ControlFunc {
-	var again comeettest.ControlFunc
-	again = func(r comeettest.Request) (comeettest.Fault, bool) {
-		if !r.Query.Has("opaque") {
-			return comeettest.Fault{}, false
-		}
-		if n--; n > 0 {
-			fake.Control(r.Route, again)
-		}
-		return comeettest.HTMLPage(502), true
+func breakPages(fake *comeettest.Server, route comeettest.Route, n int) {
+	for range n {
+		fake.Control(route, func(r comeettest.Request) (comeettest.Fault, bool) {
+			return comeettest.HTMLPage(502), r.Query.Has("opaque")
+		})
 	}
-	return again
 }
 
 // A reading that fails is repeated soon: at a start everybody waits for it.

@@ -355,7 +355,10 @@ func TestEraseRefusesWhatIsInFlight(t *testing.T) {
 		<-answer
 		return comeettest.Drop(), true
 	})
-	r := w.run(func(c *connector.Config) { c.RequestTimeout, c.SettleDelay = 5*time.Second, 2*time.Second })
+	// What is in doubt stays so until the candidates can be listed.
+	lists := comeettest.Scope{Route: comeettest.ListCandidates}
+	w.fake.OutageOf(lists, comeettest.HTMLPage(503))
+	r := w.run(func(c *connector.Config) { c.RequestTimeout = bustest.Stretch(20 * time.Second) })
 	<-landed
 	w.refuseToErase(d, "e1", "(claimed)")
 	close(answer)
@@ -363,6 +366,7 @@ func TestEraseRefusesWhatIsInFlight(t *testing.T) {
 		return slices.ContainsFunc(w.kept(), func(e entry) bool { c, ok := e.Data.(*events.Claimed); return ok && c.State == events.StateInDoubt })
 	})
 	w.refuseToErase(d, "e1", "(in_doubt)")
+	w.fake.RecoverOf(lists)
 	w.eventuallyKept("e1", "created")
 	w.noneOutstanding("default")
 	// A new event of an accepted operation waits.

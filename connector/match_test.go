@@ -8,6 +8,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -101,7 +102,9 @@ func TestMatch(t *testing.T) {
 func TestMatchByFreshPositions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{RefuseClosedPositions: true})))
-	w.run(func(c *connector.Config) { c.Accounts[0].FallbackPosition = "48.16A" })
+	w.run(func(c *connector.Config) {
+		c.Accounts[0].FallbackPosition, c.RequestTimeout = "48.16A", bustest.Stretch(20*time.Second)
+	})
 	w.publish("first", person(0))
 	w.outcome("first")
 	r := w.fake.Recruiter("default")
@@ -117,6 +120,12 @@ func TestMatchByFreshPositions(t *testing.T) {
 		}
 	}
 	before := w.fake.Counts().ByRoute[comeettest.ListPositions]
+	// The first reading is held up until all are published. Those that came after it had begun need one more.
+	all := make(chan struct{})
+	w.fake.Control(comeettest.ListPositions, func(comeettest.Request) (comeettest.Fault, bool) {
+		<-all
+		return comeettest.Delay(0), true
+	})
 	want := map[string]string{}
 	n := 0
 	send := func(ref events.Position, outcome string) {
@@ -135,6 +144,7 @@ func TestMatchByFreshPositions(t *testing.T) {
 	for range 60 {
 		send(events.Position{UID: fmt.Sprint("0.", n)}, "fallback 48.16A")
 	}
+	close(all)
 	outcomes := w.settled().outcomes()
 	for id, outcome := range want {
 		if got := matched(outcomes[source+" "+id][0]); got != outcome {

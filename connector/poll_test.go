@@ -831,12 +831,24 @@ func TestDeletedWithoutAPage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.pollsEnd(5)
+	// After a few polls the next one is held up.
+	few, checked := make(chan struct{}), make(chan struct{})
+	polls := 0
+	remove := w.fake.Control(comeettest.ListCandidates, func(comeettest.Request) (comeettest.Fault, bool) {
+		if polls++; polls == 6 {
+			close(few)
+			<-checked
+		}
+		return comeettest.Fault{}, false
+	})
+	<-few
 	for _, uid := range uids {
 		if st := w.last(uid); st.Deleted || st.Merged {
 			t.Errorf("candidate %s is told to be gone after few polls", uid)
 		}
 	}
+	remove()
+	close(checked)
 	allow()
 	for _, uid := range append(uids[:10:10], uids[11]) {
 		w.eventuallyTrue(uid)

@@ -221,7 +221,7 @@ func TestSettleWithAMissingPage(t *testing.T) {
 		w.publish(fmt.Sprint("before", n), person(100+n))
 	}
 	w.settled()
-	w.fake.Control(comeettest.ListCandidates, breakPages(w.fake, 4))
+	breakPages(w.fake, comeettest.ListCandidates, 4)
 	w.fake.Script(comeettest.CreateCandidate, lostAnswer())
 	w.publish("e1", person(1))
 	if got := outcomeOf(w.outcome("e1")); got != "recovered" {
@@ -301,7 +301,7 @@ func TestPoisonedEvents(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, fakeWith(comeettest.WithBodies()))
 			w.fake.Recruiter("default").Deny(c.deny...)
-			w.fake.Control(comeettest.CreateCandidate, poison(w.fake))
+			poison(w.fake)
 			w.run(func(c *connector.Config) { c.SettleDelay = 50 * time.Millisecond })
 			for n := range c.poisoned {
 				d := person(n)
@@ -338,17 +338,13 @@ func TestPoisonedEvents(t *testing.T) {
 	}
 }
 
-// poison makes every POST with the word in its body fail.
-func poison(fake *comeettest.Server) comeettest.ControlFunc {
-	var again comeettest.ControlFunc
-	again = func(r comeettest.Request) (comeettest.Fault, bool) {
-		if !bytes.Contains(r.Body, []byte("poison")) {
-			return comeettest.Fault{}, false
-		}
-		fake.Control(r.Route, again)
-		return comeettest.APIError(500, "internal_error"), true
+// poison makes every POST with the word in its body fail, up to a hundred of them: many more than a test makes.
+func poison(fake *comeettest.Server) {
+	for range 100 {
+		fake.Control(comeettest.CreateCandidate, func(r comeettest.Request) (comeettest.Fault, bool) {
+			return comeettest.APIError(500, "internal_error"), bytes.Contains(r.Body, []byte("poison"))
+		})
 	}
-	return again
 }
 
 // An outage, of everything or of the POSTs alone, makes no dead letter of anybody and no candidate twice.
@@ -359,7 +355,7 @@ func TestOutageBlamesNobody(t *testing.T) {
 		scope  comeettest.Scope
 		fault  comeettest.Fault
 		events int
-		posts  int64 // how many the outage lasts; 0: until it is noticed
+		posts  int // how many the outage lasts; 0: until it is noticed
 	}{
 		{"everything, one event", comeettest.Scope{}, comeettest.HTMLPage(503), 1, 0},
 		{"everything, many", comeettest.Scope{}, comeettest.HTMLPage(503), 60, 0},
@@ -381,13 +377,17 @@ func TestOutageBlamesNobody(t *testing.T) {
 			w.publish("before", person(10_000))
 			w.outcome("before")
 			before := w.fake.Counts().ByRoute[comeettest.CreateCandidate]
-			w.fake.OutageOf(tc.scope, tc.fault)
+			if tc.posts > 0 {
+				w.fake.Script(tc.scope.Route, slices.Repeat([]comeettest.Fault{tc.fault}, tc.posts)...)
+			} else {
+				w.fake.OutageOf(tc.scope, tc.fault)
+			}
 			for n := range tc.events {
 				w.publish(fmt.Sprint("e", n), person(n))
 			}
 			// Two rests, in the scale of the defaults ten seconds; refused connections reach nobody who could count them.
 			w.eventually("the outage to be noticed", func() bool {
-				return w.fake.Counts().ByRoute[comeettest.CreateCandidate] >= before+max(2, tc.posts) || tc.posts == 0 && strings.Contains(w.logs.String(), "breaker open")
+				return w.fake.Counts().ByRoute[comeettest.CreateCandidate] >= before+int64(max(2, tc.posts)) || tc.posts == 0 && strings.Contains(w.logs.String(), "breaker open")
 			})
 			w.fake.RecoverOf(tc.scope)
 			for id, es := range w.settled().outcomes() {
@@ -505,24 +505,14 @@ func TestClaimLostUnderItsLookUp(t *testing.T) {
 func TestAnotherEventAfterADoubtLooksFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	late := make(chan struct{})
-	n := 0
-	var doubts comeettest.ControlFunc
-	doubts = func(comeettest.Request) (comeettest.Fault, bool) {
-		if n++; n < 6 {
-			w.fake.Control(comeettest.CreateCandidate, doubts)
-		} else {
-			close(late)
-		}
-		return comeettest.APIError(500, "internal_error"), true
-	}
-	w.fake.Control(comeettest.CreateCandidate, doubts)
+	posts := comeettest.Scope{Route: comeettest.CreateCandidate}
+	w.fake.OutageOf(posts, comeettest.APIError(500, "internal_error"))
 	w.run(func(c *connector.Config) { c.SettleDelay = 30 * time.Millisecond })
 	w.publish("e1", person(1))
 	if got := outcomeOf(w.outcome("e1")); got != "in_doubt" {
 		t.Fatalf("outcome %s, want in_doubt", got)
 	}
-	<-late
+	w.fake.RecoverOf(posts)
 	// As a gateway does that sends on what it had long kept.
 	landed := w.land(person(1))
 	if err := w.fake.Recruiter("default").Reject(landed, "by a rule"); err != nil {
