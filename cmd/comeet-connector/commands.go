@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"text/tabwriter"
 
@@ -91,17 +90,6 @@ type versionCommand struct{}
 
 // Run prints what the build knows of itself.
 func (versionCommand) Run(out io.Writer) error {
-	version, revision := "(devel)", ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		if info.Main.Version != "" {
-			version = info.Main.Version
-		}
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = " " + s.Value
-			}
-		}
-	}
-	_, err := fmt.Fprintf(out, "comeet-connector %s%s\n", version, revision)
+	_, err := fmt.Fprintln(out, buildText())
 	return err
 }

@@ -28,7 +28,9 @@ type cli struct {
 	Erase       eraseCommand       `cmd:"" help:"Erase all that the bus holds about a candidate or an event, from any of its ids."`
 	Answers     answersCommand     `cmd:"" help:"Print what each answer of Comeet means to the connector."`
 	Schema      schemaCommand      `cmd:"" help:"Print the JSON Schema of an event type."`
-	Version     versionCommand     `cmd:"" help:"Print the version."`
+	Version     versionCommand     `cmd:"" help:"Print the version and the revision that it was built from."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version and the revision, and end."`
 }
 
 func main() {
@@ -66,6 +68,7 @@ func (c *cli) parse(ctx context.Context, args []string, stdout io.Writer) (comma
 		// The variable of a flag is its name; see the description.
 		kong.ValueFormatter(func(v *kong.Value) string { return v.Help }),
 		kong.Writers(stdout, c.stderr),
+		kong.Vars{"version": buildText()},
 		kong.Exit(func(int) { printed = true }),
 		kong.Resolvers(in),
 		kong.BindTo(ctx, (*context.Context)(nil)),

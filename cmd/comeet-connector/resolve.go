@@ -10,6 +10,9 @@ import (
 // configFlag is the only setting that the file cannot hold.
 const configFlag = "config"
 
+// noSettings are the flags that every command has and that are no settings.
+var noSettings = map[string]bool{"help": true, "version": true, configFlag: true}
+
 // resolver finds the value of a flag that the command line does not give: in the environment, else in the file. kong's own
 // env tag is not used, since it quotes values in errors, takes an empty variable for a value, and would lose to the file.
 type resolver struct {
@@ -25,7 +28,7 @@ type resolver struct {
 func (r *resolver) learn(app *kong.Application) {
 	r.known = map[string]bool{key(apiKey): true, key(apiSecret): true}
 	for _, flag := range app.Flags {
-		if flag.Name != "help" && flag.Name != configFlag {
+		if !noSettings[flag.Name] {
 			r.known[key(flag.Name)] = true
 		}
 	}
