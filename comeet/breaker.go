@@ -126,7 +126,7 @@ func (g *Gate) newMachine() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 			return b.consecutive >= tripConsecutive || answers >= tripRequests && 2*c.TotalFailures >= answers
 		},
 		IsSuccessful: func(err error) bool { return err == nil },
-		IsExcluded:   func(err error) bool { return err == errNeither },
+		IsExcluded:   func(err error) bool { return errors.Is(err, errNeither) },
 		// gobreaker calls this within a permit's begin or end, so under the gate's lock. A change
 		// to half-open needs no action: the gate made it, or a late report on an old request did,
 		// which means nothing.

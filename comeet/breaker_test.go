@@ -306,7 +306,7 @@ func TestTrialIsPassedOn(t *testing.T) {
 				time.Sleep(time.Minute)
 				trial := mustAcquire(t, g, Submit, CanSubmit)
 				interrupted := g.Interrupted(CanSubmit)
-				want := ProbeTimeout
+				var want time.Duration
 				if use {
 					want = DefaultTimeout
 					if err := trial.begin(); err != nil {
@@ -318,7 +318,6 @@ func TestTrialIsPassedOn(t *testing.T) {
 					if !trial.Valid() {
 						t.Error("taken away though nobody waits")
 					}
-					want = 0
 				}
 				from := time.Now()
 				next := mustAcquire(t, g, Poll, CanPoll)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -252,9 +253,7 @@ func TestRequestsAreAsDocumented(t *testing.T) {
 			}
 			header.Del("Authorization")
 			want := http.Header{"Accept": {"application/json"}, "User-Agent": {"test/1"}}
-			for k, v := range tt.have {
-				want[k] = v
-			}
+			maps.Copy(want, tt.have)
 			if d := cmp.Diff(want, header); d != "" {
 				t.Error(d)
 			}

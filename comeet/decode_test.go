@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,8 +15,6 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 )
-
-func ptr[T any](v T) *T { return &v }
 
 var (
 	at0 = time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC)
@@ -49,7 +48,7 @@ func wholeCandidate() comeet.Candidate {
 			Name: "CV Screen", Type: "Go/No-go", PositionStepUID: "8B.442", TimeScheduled: at0, TimeCompleted: at1,
 		}},
 		CurrentSteps: []comeet.Step{{Name: "Technical interview", Type: "In person Interview", PositionStepUID: "8B.443"}},
-		FutureSteps:  []comeet.Step{}, Status: ptr("In progress"), ProspectStatus: ptr(""), TimeLastStatusChanged: at1,
+		FutureSteps:  []comeet.Step{}, Status: new("In progress"), ProspectStatus: new(""), TimeLastStatusChanged: at1,
 		DispositionReason: &comeet.DispositionReason{Reason: "Salary"}, Opening: &comeet.Opening{UID: "0F.1"},
 	}
 }
@@ -87,7 +86,7 @@ func TestCandidateTolerates(t *testing.T) {
 		"a deleted stub": {`{"uid":"A0.3D2","deleted":true}`, candidate{UID: "A0.3D2", Deleted: true}},
 		"null blocks are known to be empty": {
 			`{"uid":"u","source":null,"source_contact":null,"status":null,"prospect_status":null,"current_steps":null,"opening":null,"disposition_reason":null}`,
-			candidate{UID: "u", Source: &comeet.Source{}, SourceContact: &comeet.SourceContact{}, Status: ptr(""), ProspectStatus: ptr(""),
+			candidate{UID: "u", Source: &comeet.Source{}, SourceContact: &comeet.SourceContact{}, Status: new(""), ProspectStatus: new(""),
 				CurrentSteps: []comeet.Step{}, Opening: &comeet.Opening{}, DispositionReason: &comeet.DispositionReason{}},
 		},
 		"the other contact shape": {
@@ -97,7 +96,7 @@ func TestCandidateTolerates(t *testing.T) {
 		"numbers where texts are due": {
 			`{"uid":41.264,"person_uid":12345678901234567890,"position_uid":1e5,"phone":15550100,"status":7,"prospect_status":7,"source":{"uid":41.0}}`,
 			candidate{UID: "41.264", PersonUID: "12345678901234567890", PositionUID: "1e5", Phone: "15550100",
-				Status: ptr("7"), ProspectStatus: ptr("7"), Source: &comeet.Source{UID: "41.0"}},
+				Status: new("7"), ProspectStatus: new("7"), Source: &comeet.Source{UID: "41.0"}},
 		},
 		"wrong types count as absent": {
 			`{"uid":"u","status":["x"],"email":{"a":1},"phone":true,"source":"x","source_contact":[],"prospect_status":{},
@@ -108,7 +107,7 @@ func TestCandidateTolerates(t *testing.T) {
 			`{"uid":"u","current_steps":[null,"x",7,[],{},{"name":"A","time_scheduled":7,"type":{}},{"name":"B"}]}`,
 			candidate{UID: "u", CurrentSteps: []comeet.Step{{Name: "A"}, {Name: "B"}}},
 		},
-		"a blank status":     {`{"uid":"u","status":""}`, candidate{UID: "u", Status: ptr("")}},
+		"a blank status":     {`{"uid":"u","status":""}`, candidate{UID: "u", Status: new("")}},
 		"deleted as text":    {`{"uid":"u","deleted":"True"}`, candidate{UID: "u", Deleted: true}},
 		"deleted as number":  {`{"uid":"u","deleted":1}`, candidate{UID: "u", Deleted: true}},
 		"deleted is no text": {`{"uid":"u","deleted":"no"}`, candidate{UID: "u"}},
@@ -353,9 +352,7 @@ func TestOneOddFieldLosesNothingElse(t *testing.T) {
 		odd := rapid.SampledFrom(keys).Draw(t, "key")
 		value := rapid.SampledFrom([]string{`null`, `7`, `7.5`, `"x"`, `""`, `true`, `{}`, `[]`, `[[]]`, `{"uid":{}}`, `[7,null,{}]`}).Draw(t, "value")
 		row := map[string]json.RawMessage{}
-		for k, v := range whole {
-			row[k] = v
-		}
+		maps.Copy(row, whole)
 		row[odd] = json.RawMessage(value)
 		raw, err := json.Marshal(map[string]any{"candidates": []any{json.RawMessage(fullCandidate), row, json.RawMessage(fullCandidate)}})
 		if err != nil {

@@ -3,6 +3,7 @@ package comeet
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -139,5 +140,5 @@ func firstOnly(page string, opts []CallOption) []CallOption {
 	if page == "" {
 		return opts
 	}
-	return append(opts[:len(opts):len(opts)], WithPermit(nil))
+	return append(slices.Clip(opts), WithPermit(nil))
 }

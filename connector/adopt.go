@@ -122,4 +122,4 @@ func (s *submission) fetch(uid string) (shown, error) {
 }
 
 // expired reports whether the event nears its age limit.
-func (s *submission) expired() bool { return context.Cause(s.intake) == errExpired }
+func (s *submission) expired() bool { return errors.Is(context.Cause(s.intake), errExpired) }

@@ -85,9 +85,9 @@ func answerCases() []answerCase {
 		{name: "in doubt, then refused", faults: []comeettest.Fault{comeettest.Drop(), code(400, "invalid_email")}, want: refused, posts: 2, candidates: 0},
 		{name: "in doubt twice, landed the second time", faults: []comeettest.Fault{comeettest.HTMLPage(502), comeettest.DropAfter()},
 			want: recovered, posts: 2, candidates: 1},
-		{name: "always 500", always: fault(code(500, "internal_error")), want: inDoubt, posts: 6, candidates: 0},
-		{name: "always a page", always: fault(comeettest.HTMLPage(403)), want: inDoubt, posts: 6, candidates: 0},
-		{name: "always cut", always: fault(comeettest.Drop()), want: inDoubt, posts: 6, candidates: 0},
+		{name: "always 500", always: new(code(500, "internal_error")), want: inDoubt, posts: 6, candidates: 0},
+		{name: "always a page", always: new(comeettest.HTMLPage(403)), want: inDoubt, posts: 6, candidates: 0},
+		{name: "always cut", always: new(comeettest.Drop()), want: inDoubt, posts: 6, candidates: 0},
 	}
 	for _, c := range []string{
 		"required_field", "string_size_limit", "invalid_email", "invalid_linkedin_url", "invalid_url", "source_contact_conflict",

@@ -157,7 +157,7 @@ func (c *campaign) nothingMissed(account, uid string) {
 		if slices.ContainsFunc(c.polls.of(account), func(r pollRun) bool { return r.started.Add(-c.offset).After(from) && r.done.Before(history[i].At) }) &&
 			!slices.ContainsFunc(told, func(st *events.StatusChanged) bool { return difference(st.State, s.Candidate) == "" }) {
 			c.Errorf("candidate %s: the state from %s to %s was there during a whole poll and was not told: %+v",
-				uid, from.Format("05.000"), history[i].At.Format("05.000"), s.Candidate.Status)
+				uid, from.Format("05.000"), history[i].At.Format("05.000"), s.Status)
 		}
 	}
 }

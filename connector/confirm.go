@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
@@ -45,7 +46,7 @@ func (s *submission) confirm(accepted ledger.Entry, claim *events.Claimed) error
 		}
 		claim = entry.Claimed()
 	}
-	if claim == nil || claim.Unsettled == 0 && claim.CandidateUID == "" || context.Cause(s.intake) == errExpired {
+	if claim == nil || claim.Unsettled == 0 && claim.CandidateUID == "" || errors.Is(context.Cause(s.intake), errExpired) {
 		return s.msg.Ack()
 	}
 	age := time.Duration(0)

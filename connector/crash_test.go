@@ -28,8 +28,8 @@ func TestCrashAtEveryStep(t *testing.T) {
 	}{
 		{name: "claim not stored", subject: claimed, outcome: events.OutcomeCreated, posts: 1},
 		{name: "claim stored, ack lost", subject: claimed, stored: true, outcome: events.OutcomeCreated, posts: 1},
-		{name: "POST under way, Comeet has not acted", fault: fault(comeettest.Hang()), outcome: events.OutcomeCreated, posts: 2},
-		{name: "POST under way, Comeet has acted", fault: fault(comeettest.ActThen(comeettest.Hang())), outcome: events.OutcomeRecovered, posts: 1},
+		{name: "POST under way, Comeet has not acted", fault: new(comeettest.Hang()), outcome: events.OutcomeCreated, posts: 2},
+		{name: "POST under way, Comeet has acted", fault: new(comeettest.ActThen(comeettest.Hang())), outcome: events.OutcomeRecovered, posts: 1},
 		{name: "POST answered, outcome not stored", subject: accepted, outcome: events.OutcomeRecovered, posts: 1},
 		{name: "outcome stored, ack lost", subject: accepted, stored: true, outcome: events.OutcomeCreated, posts: 1},
 		{name: "first status not stored", subject: status, outcome: events.OutcomeCreated, posts: 1},
@@ -91,7 +91,7 @@ func TestFrozenBeyondEveryLease(t *testing.T) {
 		fault         *comeettest.Fault
 	}{
 		{name: "with a claim, before the POST", subject: "candidate.submission.claimed.", held: true},
-		{name: "with a POST under way that Comeet has acted on", fault: fault(comeettest.ActThen(comeettest.Delay(100 * time.Millisecond)))},
+		{name: "with a POST under way that Comeet has acted on", fault: new(comeettest.ActThen(comeettest.Delay(100 * time.Millisecond)))},
 		{name: "with the answer, before the outcome", subject: "candidate.submission.accepted."},
 	} {
 		t.Run(step.name, func(t *testing.T) {
@@ -139,5 +139,3 @@ func TestFrozenBeyondEveryLease(t *testing.T) {
 		})
 	}
 }
-
-func fault(f comeettest.Fault) *comeettest.Fault { return &f }

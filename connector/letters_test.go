@@ -154,14 +154,14 @@ func TestLetterFromRefusalToCandidate(t *testing.T) {
 			mend: func() error { return recruiter.ReopenPosition("22.0C1") }},
 		{reason: events.ReasonPositionOnHold, breaks: func(s *events.Sourced) { s.Position.UID = "22.0C2" },
 			mend: func() error { return recruiter.ReopenPosition("22.0C2") }},
-		{reason: events.ReasonRefused, answer: fault(comeettest.APIError(400, "invalid_email")), times: 1},
-		{reason: events.ReasonFileRefused, answer: fault(comeettest.APIError(403, "malicious_file")), times: 1},
+		{reason: events.ReasonRefused, answer: new(comeettest.APIError(400, "invalid_email")), times: 1},
+		{reason: events.ReasonFileRefused, answer: new(comeettest.APIError(403, "malicious_file")), times: 1},
 		{reason: events.ReasonFileMissing,
 			breaks: func(s *events.Sourced) {
 				s.Candidate.Resume = &events.File{Name: personMark + ".pdf", Object: &events.Object{Name: fmt.Sprintf("%x", sha256.Sum256(resume))}}
 			},
 			mend: func() error { w.store("", resume); return nil }},
-		{reason: events.ReasonInDoubt, answer: fault(comeettest.Drop()), times: 6},
+		{reason: events.ReasonInDoubt, answer: new(comeettest.Drop()), times: 6},
 	}
 	var seqs []uint64
 	var oldest []events.Reason
@@ -592,7 +592,9 @@ func TestReplayEditedTwice(t *testing.T) {
 	}()
 	<-lost
 	kill()
-	<-dead
+	if err := <-dead; !errors.Is(err, context.Canceled) {
+		t.Fatalf("the operator's process: %v", err)
+	}
 	w.eventually("the first edit to be refused", func() bool { return len(w.read().outcomes()[source+" e1"]) == 2 })
 	better := bytes.Replace(mended, []byte(mailMark+".1@"), []byte(mailMark+".2@"), 1)
 	if r := w.replay(d, ops.ReplayOptions{Edited: better}, l.Seq)[0]; !r.Sent {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,9 +78,7 @@ func TestDeadLettersAreTheOriginals(t *testing.T) {
 		h := map[string][]string{
 			"ce-specversion": {"1.0"}, "ce-id": {id}, "ce-source": {"/s"}, "ce-type": {events.TypeSourced}, "Content-Type": {"application/json"},
 		}
-		for k, v := range extra {
-			h[k] = v
-		}
+		maps.Copy(h, extra)
 		return h
 	}
 	fill := func(h map[string][]string) []byte {
@@ -99,7 +99,7 @@ func TestDeadLettersAreTheOriginals(t *testing.T) {
 		{"not JSON", map[string][]string{"nats-expected-stream": {bus.DefaultNames.Sourced}}, []byte("{"), events.ReasonInvalidEvent},
 		{"binary, other account", binary("id-1", map[string][]string{"ce-account": {"other"}}), data, events.ReasonInvalidEvent},
 		{"binary, of another type", binary("id-2", map[string][]string{"ce-type": {events.TypeAccepted}}), []byte(`{}`), events.ReasonInvalidEvent},
-		{"binary, no id", func() map[string][]string { h := binary("", nil); delete(h, "ce-id"); return h }(), append(data[:len(data):len(data)], ' '), events.ReasonInvalidEvent},
+		{"binary, no id", func() map[string][]string { h := binary("", nil); delete(h, "ce-id"); return h }(), append(slices.Clip(data), ' '), events.ReasonInvalidEvent},
 		{"as large as the bus takes", big, fill(big), events.ReasonInvalidEvent},
 		{"as large as the bus takes, no header", nil, bytes.Repeat([]byte("y"), int(w.nc.MaxPayload())), events.ReasonInvalidEvent},
 	}

@@ -3,6 +3,7 @@ package events_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -334,8 +335,8 @@ func TestInvalidEventsAreNamed(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got, asWritten); diff != "" || got.DataEncoded != nil {
 				t.Errorf("data %s %s", got.DataEncoded, diff)
 			}
-			if id := err.(*events.InvalidError).CandidateID; id != tt.candidate {
-				t.Errorf("CandidateID = %q, want %q", id, tt.candidate)
+			if invalid, ok := errors.AsType[*events.InvalidError](err); !ok || invalid.CandidateID != tt.candidate {
+				t.Errorf("%+v, want CandidateID %q", invalid, tt.candidate)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -82,7 +83,8 @@ func (c *contract) validate(eventType string, data any) []Violation {
 	if err == nil {
 		return nil
 	}
-	return c.collect(nil, data, err.(*jsonschema.ValidationError)) // the only type it returns
+	invalid, _ := errors.AsType[*jsonschema.ValidationError](err) // the only type it returns
+	return c.collect(nil, data, invalid)
 }
 
 // collect renders an error tree. No message of the validator is used: they quote values and names.

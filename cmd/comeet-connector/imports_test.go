@@ -116,7 +116,7 @@ func TestTopLevel(t *testing.T) {
 	var found []string
 	for _, e := range entries {
 		skip := strings.HasPrefix(e.Name(), ".")
-		for _, pattern := range strings.Fields(string(ignored)) {
+		for pattern := range strings.FieldsSeq(string(ignored)) {
 			match, err := path.Match(strings.Trim(pattern, "/"), e.Name())
 			skip = skip || match && err == nil
 		}

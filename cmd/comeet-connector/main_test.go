@@ -37,7 +37,7 @@ func TestSignalEndsTheWaitForTheBus(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			defer cmd.Process.Kill()
+			defer func() { _ = cmd.Process.Kill() }()
 			var said bytes.Buffer
 			waiting := false
 			for in := bufio.NewScanner(stderr); in.Scan(); {

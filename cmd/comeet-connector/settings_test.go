@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -123,9 +124,7 @@ func TestEverySetting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			vars := map[string]string{}
-			for k, v := range tt.with {
-				vars[k] = v
-			}
+			maps.Copy(vars, tt.with)
 			vars["CONFIG"] = file(t, fmt.Sprintf("%s: %q\n", strings.ReplaceAll(name, "-", "_"), tt.given[2]))
 			vars[variable(name)] = tt.given[1]
 			args := []string{"--" + name + "=" + tt.given[0]}
@@ -272,9 +271,7 @@ func TestBadSettings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			vars := map[string]string{}
-			for k, v := range good {
-				vars[k] = v
-			}
+			maps.Copy(vars, good)
 			for k, v := range tt.env {
 				vars[k] = strings.TrimPrefix(v, "-")
 			}

@@ -163,7 +163,7 @@ func play(stop, hurry context.Context, s settings, out io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("open the connector's log: %w", err)
 	}
-	defer logFile.Close()
+	defer func() { _ = logFile.Close() }() // each line of it is written at once
 	adminPort, err := pick("admin-port", s.AdminPort, 8080)
 	if err != nil {
 		return err
@@ -291,7 +291,7 @@ func awaitPoll(ctx context.Context, js jetstream.JetStream) error {
 	if err != nil {
 		return err
 	}
-	defer moves.Stop()
+	defer func() { _ = moves.Stop() }()
 	for range 2 {
 		select {
 		case <-moves.Updates():

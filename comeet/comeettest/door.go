@@ -3,6 +3,7 @@ package comeettest
 import (
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -163,9 +164,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, q *http.Request) {
 	case fateDrop, fateHang:
 		panic(http.ErrAbortHandler) // closes the connection without a word
 	}
-	for name, values := range r.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), r.header)
 	if r.header.Get("Date") == "" {
 		w.Header()["Date"] = nil // net/http adds its own otherwise
 	}

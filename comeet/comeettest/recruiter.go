@@ -2,6 +2,7 @@ package comeettest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -48,7 +49,7 @@ func (r Recruiter) MoveToStep(uid string, steps ...string) error {
 	}
 	now := r.a.server.Now().Truncate(time.Second)
 	return r.edit(uid, m, func(_ *candidate, v *version) {
-		v.completed = v.completed[:len(v.completed):len(v.completed)]
+		v.completed = slices.Clip(v.completed)
 		for _, s := range v.current {
 			s.TimeCompleted = now
 			v.completed = append(v.completed, s)

@@ -2,6 +2,7 @@ package comeettest
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -163,7 +164,7 @@ func (f *faults) pick(req Request) (fault Fault, ok bool, requeue func()) {
 	}
 	f.mu.Lock()
 	controls := f.controls // replaced on change, never edited but by append under the lock
-	controls = controls[:len(controls):len(controls)]
+	controls = slices.Clip(controls)
 	f.mu.Unlock()
 	for _, c := range controls {
 		if c.route != "" && c.route != req.Route {
@@ -193,9 +194,9 @@ func (f *faults) pick(req Request) (fault Fault, ok bool, requeue func()) {
 func (f *faults) outage(req Request) (Fault, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i := len(f.outages) - 1; i >= 0; i-- {
-		if f.outages[i].scope.covers(req.Account, req.Route) {
-			return f.outages[i].fault, true
+	for _, v := range slices.Backward(f.outages) {
+		if v.scope.covers(req.Account, req.Route) {
+			return v.fault, true
 		}
 	}
 	return Fault{}, false

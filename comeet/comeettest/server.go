@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -124,12 +125,8 @@ func (s *Server) RotateSecret(secret string) { s.secret.Store(&secret) }
 
 func (o *accountSet) clone() *accountSet {
 	n := &accountSet{byName: map[string]*account{}, byKey: map[string]*account{}}
-	for k, v := range o.byName {
-		n.byName[k] = v
-	}
-	for k, v := range o.byKey {
-		n.byKey[k] = v
-	}
+	maps.Copy(n.byName, o.byName)
+	maps.Copy(n.byKey, o.byKey)
 	return n
 }
 

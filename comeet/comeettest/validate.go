@@ -133,7 +133,7 @@ func (n *newCandidate) allFiles() []file {
 	all := n.Files
 	for _, f := range []*file{n.Resume, n.Picture} {
 		if f != nil {
-			all = append(all[:len(all):len(all)], *f)
+			all = append(slices.Clip(all), *f)
 		}
 	}
 	return all

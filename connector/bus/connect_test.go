@@ -177,7 +177,9 @@ func TestJetStreamDisabledIsTold(t *testing.T) {
 	go func() { done <- b.Ensure(ctx, layout) }()
 	news.await(t, "waiting", "not enabled")
 	cancel()
-	<-done
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("ended with %v", err)
+	}
 }
 
 func TestNowIsTheServersClock(t *testing.T) {

@@ -124,7 +124,7 @@ func TestDamagedObjects(t *testing.T) {
 			if got, err := o.Get(ctx, name, 3<<20); !errors.Is(err, tt.want) || got != nil {
 				t.Errorf("%d bytes, %v, want %v", len(got), err, tt.want)
 			}
-			if tt.want != bus.ErrNotFound {
+			if !errors.Is(tt.want, bus.ErrNotFound) {
 				return
 			}
 			if err := o.PutAbsent(ctx, name, data); err != nil {

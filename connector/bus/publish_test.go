@@ -230,7 +230,7 @@ func TestPublishVerdicts(t *testing.T) {
 				if err != nil {
 					t.Fatalf("write %d: %v", i, err)
 				}
-				if _, err = b.Publish(ctx, w); err != nil && tt.want == bus.ErrFull {
+				if _, err = b.Publish(ctx, w); err != nil && errors.Is(tt.want, bus.ErrFull) {
 					break
 				}
 			}

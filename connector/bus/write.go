@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -82,9 +83,7 @@ func (b *Bus) whoTakes(ctx context.Context, subject string, silence error) error
 
 func message(w Write) *nats.Msg {
 	h := make(nats.Header, len(w.Header)+3)
-	for k, v := range w.Header {
-		h[k] = v
-	}
+	maps.Copy(h, w.Header)
 	if w.Expect != nil {
 		h[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(w.Expect.Seq, 10)}
 		h[jetstream.ExpectedLastSubjSeqSubjHeader] = []string{w.Expect.Filter}

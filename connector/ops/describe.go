@@ -77,14 +77,15 @@ func describe(e events.Event) string {
 	case *events.Accepted:
 		return fmt.Sprintf("accepted: candidate %s (%s) at position %s, for event %s", d.CandidateUID, d.Outcome, d.PositionUID, d.Sourced.ID)
 	case *events.Failed:
-		out := fmt.Sprintf("failed: %s: %s", d.Reason, d.Message)
+		var out strings.Builder
+		fmt.Fprintf(&out, "failed: %s: %s", d.Reason, d.Message)
 		if d.Sourced != nil {
-			out += "; event " + d.Sourced.ID
+			out.WriteString("; event " + d.Sourced.ID)
 		}
 		for _, v := range d.Violations {
-			out += "; " + v.String()
+			out.WriteString("; " + v.String())
 		}
-		return out
+		return out.String()
 	case *events.StatusChanged:
 		var what []string
 		for _, c := range d.Changed {
