@@ -2,55 +2,18 @@ package connector_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/events"
 )
-
-// shown is the positions bucket as a sourcing service sees it: status by position name.
-func (w *world) shown() map[string]string {
-	w.Helper()
-	kv := w.positionsBucket()
-	out := map[string]string{}
-	keys, err := kv.Keys(w.Context())
-	if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
-		w.Fatal(err)
-	}
-	for _, k := range keys {
-		e, err := kv.Get(w.Context(), k)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			continue
-		}
-		if err != nil {
-			w.Fatal(err)
-		}
-		var p struct{ UID, Name, Status string }
-		if err := json.Unmarshal(e.Value(), &p); err != nil {
-			w.Fatal(err)
-		}
-		out[p.UID+" "+p.Name] = p.Status
-	}
-	return out
-}
-
-func (w *world) positionsBucket() jetstream.KeyValue {
-	w.Helper()
-	kv, err := w.js.KeyValue(context.Background(), bus.DefaultNames.Positions)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return kv
-}
 
 func (w *world) eventuallyShows(want map[string]string) {
 	w.Helper()
@@ -149,15 +112,6 @@ func TestPositionsWithAMissingPage(t *testing.T) {
 		t.Errorf("outcome %s", got)
 	}
 	w.check()
-}
-
-// breakPages makes the next n requests for a page after the first fail.
-func breakPages(fake *comeettest.Server, route comeettest.Route, n int) {
-	for range n {
-		fake.Control(route, func(r comeettest.Request) (comeettest.Fault, bool) {
-			return comeettest.HTMLPage(502), r.Query.Has("opaque")
-		})
-	}
 }
 
 // A reading that fails is repeated soon: at a start everybody waits for it.

@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -24,100 +21,6 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/ops"
 	"github.com/comeet-connector/comeet-connector/events"
 )
-
-// stored is every message of every stream, buckets and object store included.
-func (w *world) stored() map[string]map[uint64]*jetstream.RawStreamMsg {
-	w.Helper()
-	out := map[string]map[uint64]*jetstream.RawStreamMsg{}
-	list := w.js.ListStreams(w.Context())
-	for info := range list.Info() {
-		s, err := w.js.Stream(w.Context(), info.Config.Name)
-		if err != nil {
-			w.Fatal(err)
-		}
-		all := map[uint64]*jetstream.RawStreamMsg{}
-		for seq := max(1, info.State.FirstSeq); seq <= info.State.LastSeq; seq++ {
-			m, err := s.GetMsg(w.Context(), seq)
-			if errors.Is(err, jetstream.ErrMsgNotFound) {
-				continue
-			}
-			if err != nil {
-				w.Fatal(err)
-			}
-			all[seq] = m
-		}
-		out[info.Config.Name] = all
-	}
-	if err := list.Err(); err != nil {
-		w.Fatal(err)
-	}
-	return out
-}
-
-// kept is the feed as it is now; world.read waits for messages that may be erased.
-func (w *world) kept() feed {
-	w.Helper()
-	var out feed
-	all := w.stored()[bus.DefaultNames.Events]
-	for seq, m := range all {
-		e, err := events.Decode(m.Header, m.Data)
-		if err != nil {
-			w.Fatal(err)
-		}
-		out = append(out, entry{m.Subject, seq, e})
-	}
-	slices.SortFunc(out, func(a, b entry) int { return int(a.seq) - int(b.seq) })
-	return out
-}
-
-// keptOf are an event's outcomes that are stored now.
-func (w *world) keptOf(id string) []string {
-	w.Helper()
-	var out []string
-	for _, e := range w.kept().outcomes()[source+" "+id] {
-		out = append(out, outcomeOf(e))
-	}
-	return out
-}
-
-// eventuallyKept waits until an event has these outcomes.
-func (w *world) eventuallyKept(id string, want ...string) {
-	w.Helper()
-	w.eventually(fmt.Sprintf("%s of %s", want, id), func() bool { return slices.Equal(w.keptOf(id), want) })
-}
-
-// marks are where something is still to be found on the bus, and on its disk.
-func (w *world) marks(of ...string) []string {
-	w.Helper()
-	var out []string
-	for stream, all := range w.stored() {
-		for seq, m := range all {
-			text := m.Subject + fmt.Sprint(m.Header) + string(m.Data)
-			for _, mark := range of {
-				if strings.Contains(text, mark) {
-					out = append(out, fmt.Sprintf("%s in message %d of %s (%s)", mark, seq, stream, m.Subject))
-				}
-			}
-		}
-	}
-	err := filepath.WalkDir(w.nats.(embedded).StoreDir(), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		raw, err := os.ReadFile(path)
-		for _, mark := range of {
-			if bytes.Contains(raw, []byte(mark)) {
-				out = append(out, mark+" on the disk in "+path)
-			}
-		}
-		return err
-	})
-	if err != nil {
-		w.Fatal(err)
-	}
-	slices.Sort(out)
-	return out
-}
 
 func (w *world) erase(d *ops.Client, id string, o ops.EraseOptions) *ops.Erasure {
 	w.Helper()
@@ -152,23 +55,6 @@ func (w *world) refuseToErase(d *ops.Client, id, why string) {
 			w.Errorf("%+v", d)
 		}
 	}
-}
-
-func opOf(d *events.Sourced) string { return ledger.OpOf("default", source, d).ID }
-
-// entryOf is an erased operation's only entry.
-func (w *world) entryOf(op string) entry {
-	w.Helper()
-	var found []entry
-	for _, e := range w.kept() {
-		if strings.HasSuffix(e.subject, "."+op) {
-			found = append(found, e)
-		}
-	}
-	if len(found) != 1 {
-		w.Fatalf("operation %s has the entries %+v, want one", op, found)
-	}
-	return found[0]
 }
 
 // marked are a person's data, all of them marked, and whose file is in the object store.

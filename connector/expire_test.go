@@ -6,24 +6,9 @@ import (
 	"time"
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
-	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/events"
 )
-
-// keepEventsFor sets the age limit of the sourced stream.
-func (w *world) keepEventsFor(d time.Duration) {
-	w.Helper()
-	stream, err := w.js.Stream(w.Context(), bus.DefaultNames.Sourced)
-	if err != nil {
-		w.Fatal(err)
-	}
-	cfg := stream.CachedInfo().Config
-	cfg.MaxAge, cfg.Duplicates = d, time.Second
-	if _, err := w.js.UpdateStream(w.Context(), cfg); err != nil {
-		w.Fatal(err)
-	}
-}
 
 // Comeet stays away for longer than the stream keeps events: each one ends as expired in time, whether a worker holds it or
 // nobody may fetch it.

@@ -2,7 +2,6 @@ package connector_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,39 +19,6 @@ import (
 // client is the fake's client of an account.
 func (w *world) client(account string) (*comeet.Client, error) {
 	return comeet.NewClient(comeet.StaticCredentials(apiKeyOf(account), secret), comeet.WithBaseURL(w.BaseURL))
-}
-
-func (w *world) explain(d *ops.Client, id string, o ops.ExplainOptions) *ops.History {
-	w.Helper()
-	history, err := d.Explain(w.Context(), id, o)
-	if err != nil {
-		w.Fatal(err)
-	}
-	if !o.Unmask {
-		raw, err := json.Marshal(history)
-		if err != nil {
-			w.Fatal(err)
-		}
-		w.checkLeaks(string(raw))
-	}
-	return history
-}
-
-// tells checks that a history has entries with these words, in this order.
-func tells(t *testing.T, history *ops.History, words ...string) {
-	t.Helper()
-	var lines []string
-	next := 0
-	for _, m := range history.Entries {
-		line := fmt.Sprintf("%s %d %s: %s", m.Stream, m.Seq, m.Who, m.What)
-		if next < len(words) && strings.Contains(line, words[next]) {
-			next++
-		}
-		lines = append(lines, line)
-	}
-	if next < len(words) {
-		t.Errorf("%q is not told in its place:\n%s", words[next], strings.Join(lines, "\n"))
-	}
 }
 
 // One candidate's history with everything in it, told alike from each of its ids, and without the person.

@@ -3,36 +3,16 @@ package connector_test
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/events"
 )
-
-// store puts an object under its own name, or another one.
-func (w *world) store(name string, data []byte) string {
-	w.Helper()
-	store, err := w.js.ObjectStore(w.Context(), bus.DefaultNames.Files)
-	if err != nil {
-		w.Fatal(err)
-	}
-	if name == "" {
-		sum := sha256.Sum256(data)
-		name = hex.EncodeToString(sum[:])
-	}
-	if _, err := store.Put(w.Context(), jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: bus.ChunkBytes}}, bytes.NewReader(data)); err != nil {
-		w.Fatal(err)
-	}
-	return name
-}
 
 func TestFiles(t *testing.T) {
 	t.Parallel()

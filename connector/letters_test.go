@@ -14,119 +14,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
-	"github.com/rs/zerolog"
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
-	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/connector/ops"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// operator joins the bus as an operator does.
-func (w *world) operator(change ...func(*ops.Config)) *ops.Client {
-	w.Helper()
-	cfg := ops.Config{NATSURL: w.NATSURL, Log: zerolog.New(w.logs)}
-	for _, c := range change {
-		c(&cfg)
-	}
-	d, err := ops.Open(w.Context(), cfg)
-	if err != nil {
-		w.Fatal(err)
-	}
-	w.Cleanup(d.Close)
-	return d
-}
-
-func (w *world) list(d *ops.Client, f ops.LetterFilter) []ops.DeadLetter {
-	w.Helper()
-	out, err := d.List(w.Context(), f)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return out
-}
-
-// replay replays letters and returns what came of each.
-func (w *world) replay(d *ops.Client, o ops.ReplayOptions, seqs ...uint64) []ops.Replayed {
-	w.Helper()
-	var out []ops.Replayed
-	if err := d.Replay(w.Context(), seqs, o, func(r ops.Replayed) { out = append(out, r) }); err != nil {
-		w.Fatal(err)
-	}
-	w.checkLeaks(fmt.Sprintf("%+v", out))
-	return out
-}
-
 func (w *world) forecast(d *ops.Client, seq uint64) ops.Replayed {
 	w.Helper()
 	return w.replay(d, ops.ReplayOptions{DryRun: true}, seq)[0]
 }
-
-// refused publishes one event that must fail and returns its letter.
-func (w *world) refused(d *ops.Client, id string, data *events.Sourced) ops.DeadLetter {
-	w.Helper()
-	w.publish(id, data)
-	return w.letterOf(d, id)
-}
-
-// letterOf waits for an event's refusal and returns its letter.
-func (w *world) letterOf(d *ops.Client, id string) ops.DeadLetter {
-	w.Helper()
-	f, ok := w.outcome(id).Data.(*events.Failed)
-	if !ok {
-		w.Fatalf("%s was not refused", id)
-	}
-	for _, l := range w.list(d, ops.LetterFilter{}) {
-		if l.Seq == f.DeadLetter.Sequence {
-			return l
-		}
-	}
-	w.Fatalf("the letter of %s is not listed", id)
-	return ops.DeadLetter{}
-}
-
-// publishInvalid stores an event with a misspelled field.
-func (w *world) publishInvalid(id string, data *events.Sourced) {
-	w.Helper()
-	h, body, err := events.Encode(events.New(source, id, data))
-	if err != nil {
-		w.Fatal(err)
-	}
-	w.publishRaw(sent{identity: source + " " + id, account: "default"}, h, bytes.Replace(body, []byte("last_name"), []byte("lastname"), 1))
-}
-
-// accepted waits until one of an event's outcomes is that it was accepted, and returns all of them.
-func (w *world) accepted(id string) []string {
-	w.Helper()
-	var out []string
-	w.eventually(id+" to be accepted", func() bool {
-		out = nil
-		for _, e := range w.read().outcomes()[source+" "+id] {
-			out = append(out, outcomeOf(e))
-		}
-		return slices.ContainsFunc(out, func(o string) bool {
-			return slices.Contains([]string{"created", "existing", "recovered", "duplicate"}, o)
-		})
-	})
-	return out
-}
-
-// candidates proves how many candidates there are, each at most once.
-func (w *world) candidates(want int) {
-	w.Helper()
-	w.noneOutstanding("default")
-	if got := len(w.fake.Candidates("default")); got != want {
-		w.Errorf("%d candidates at Comeet, want %d", got, want)
-	}
-	if dup := w.fake.Duplicates("default"); len(dup) > 0 {
-		w.Errorf("duplicates: %v", dup)
-	}
-	w.checkLeaks(w.logs.String())
-}
-
-func oftenRead(cfg *connector.Config) { cfg.PositionsInterval = time.Second }
 
 // Whatever was refused can be found, looked at without seeing a person, and replayed once its cause is mended.
 func TestLetterFromRefusalToCandidate(t *testing.T) {

@@ -12,17 +12,6 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// matched says in one line what became of an event: how and where it was matched, or why not.
-func matched(e entry) string {
-	switch d := e.Data.(type) {
-	case *events.Accepted:
-		return string(d.MatchedBy) + " " + d.PositionUID
-	case *events.Failed:
-		return string(d.Reason)
-	}
-	return "no outcome"
-}
-
 func TestMatch(t *testing.T) {
 	t.Parallel()
 	extra := fakeWith(comeettest.WithAccount(comeettest.Account{Name: "fallback", APIKey: apiKeyOf("fallback"), Positions: append(positions(),

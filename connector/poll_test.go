@@ -1,18 +1,13 @@
 package connector_test
 
 import (
-	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
@@ -21,146 +16,6 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/events"
 )
-
-// quick makes polls follow each other closely.
-func quick(c *connector.Config) { c.PollInterval, c.PollOverlap = 50*time.Millisecond, 5*time.Second }
-
-// sweeping makes the sweep re-read everything within a second.
-func sweeping(c *connector.Config) { c.SweepInterval = time.Second }
-
-// counted waits until the fake's counts satisfy a condition.
-func (w *world) counted(what string, satisfied func(comeettest.Counts) bool) {
-	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), bustest.Stretch(20*time.Second))
-	defer cancel()
-	if err := w.fake.Await(ctx, satisfied); err != nil {
-		w.Fatalf("did not happen: %s", what)
-	}
-}
-
-// polled waits until a poll that began after now is complete.
-func (w *world) polled() { w.Helper(); w.pollsEnd(3) }
-
-// pollsEnd waits until so many polls have come to their last question.
-func (w *world) pollsEnd(n int64) {
-	w.Helper()
-	from := w.fake.Counts().ByRoute[comeettest.ListDeletedCandidates]
-	w.counted("a whole poll", func(c comeettest.Counts) bool { return c.ByRoute[comeettest.ListDeletedCandidates] >= from+n })
-}
-
-// follow submits candidates and waits until polls have seen them.
-func (w *world) follow(n int) []string {
-	w.Helper()
-	uids := w.submit(n)
-	w.polled()
-	return uids
-}
-
-// submit makes candidates at Comeet and waits for their first statuses.
-func (w *world) submit(n int) []string {
-	w.Helper()
-	for i := range n {
-		w.publish(fmt.Sprint("f", i), person(i))
-	}
-	var uids []string
-	w.eventually("a first status of every candidate", func() bool {
-		uids = slices.Sorted(maps.Keys(w.read().statuses("default")))
-		return len(uids) == n
-	})
-	return uids
-}
-
-func (w *world) truth(account, uid string) comeettest.Candidate {
-	w.Helper()
-	c, ok := w.fake.Candidate(account, uid)
-	if !ok {
-		w.Fatalf("Comeet has no candidate %s", uid)
-	}
-	return c
-}
-
-// last is the latest state that the feed tells of a candidate.
-func (w *world) last(uid string) *events.StatusChanged { w.Helper(); return w.lastOf("default", uid) }
-
-func (w *world) lastOf(account, uid string) *events.StatusChanged {
-	w.Helper()
-	all := w.read().statuses(account)[uid]
-	if len(all) == 0 {
-		w.Fatalf("nothing is told of candidate %s", uid)
-	}
-	return all[len(all)-1]
-}
-
-// difference says in what a state of the feed is not what Comeet shows; "" if it is. What was never told stays open.
-func difference(got events.State, c comeettest.Candidate) string {
-	want := events.State{
-		Status: c.Status, ProspectStatus: c.ProspectStatus, PositionUID: c.PositionUID, DispositionReason: c.DispositionReason,
-		CurrentSteps: steps(c.CurrentSteps), CompletedSteps: steps(c.CompletedSteps),
-		Source: &events.CandidateSource{UID: c.Source.UID, Type: c.Source.Type}, Deleted: c.Deleted, Merged: c.MergedInto != "",
-	}
-	if c.Deleted || c.MergedInto != "" {
-		got, want = events.State{Deleted: got.Deleted, Merged: got.Merged}, events.State{Deleted: want.Deleted, Merged: want.Merged}
-		return cmp.Diff(want, got)
-	}
-	if got.Source == nil {
-		got.Source = &events.CandidateSource{UID: comeettest.AppSource.UID, Type: comeettest.AppSource.Type}
-	}
-	return cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(events.State{}, "PersonUID"), untoldStepUIDs)
-}
-
-// untoldStepUIDs lets a step without a uid equal the same step with one: a POST's answer has none.
-var untoldStepUIDs = cmp.Comparer(func(x, y events.Step) bool {
-	if x.PositionStepUID == "" || y.PositionStepUID == "" {
-		x.PositionStepUID, y.PositionStepUID = "", ""
-	}
-	return x == y
-})
-
-func steps(list []comeettest.StepState) []events.Step {
-	text := func(t time.Time) string {
-		if t.IsZero() {
-			return ""
-		}
-		return t.UTC().Format(time.RFC3339)
-	}
-	var out []events.Step
-	for _, s := range list {
-		out = append(out, events.Step{Name: s.Name, Type: s.Type, PositionStepUID: s.PositionStepUID, TimeScheduled: text(s.TimeScheduled), TimeCompleted: text(s.TimeCompleted)})
-	}
-	return out
-}
-
-// inOrder proves of one candidate's feed that it never repeats itself, tells the states in the order in which they were
-// Comeet's, and says of each what changed.
-func (w *world) inOrder(uid string) { w.Helper(); w.inOrderOf("default", uid) }
-
-func (w *world) inOrderOf(account, uid string) {
-	w.Helper()
-	told, history := w.read().statuses(account)[uid], w.fake.History(account, uid)
-	at := 0
-	for i, st := range told {
-		if i > 0 {
-			before := told[i-1].State
-			if st.Previous == nil || cmp.Diff(before, *st.Previous) != "" {
-				w.Errorf("candidate %s, event %d: previous is not the state before", uid, i)
-			}
-			if cmp.Equal(before, st.State, untoldStepUIDs, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(events.State{}, "PersonUID")) {
-				w.Errorf("candidate %s, event %d (%v) repeats the state before", uid, i, st.Changed)
-			}
-		}
-		if i == 0 && st.Status == "" && st.PositionUID == "" {
-			continue // Comeet did not show it when it was recovered
-		}
-		for at < len(history) && difference(st.State, history[at].Candidate) != "" {
-			at++
-		}
-		if at == len(history) {
-			w.Errorf("candidate %s, event %d (%v) of %d is no state that Comeet had since the one before: %+v", uid, i, st.Changed, len(told), st.State)
-			return
-		}
-		at++
-	}
-}
 
 // office is a recruiter's random activity: something happens whenever Comeet is asked for something, also between two pages.
 type office struct {
@@ -342,27 +197,6 @@ func TestFeedFollowsComeet(t *testing.T) {
 			w.check()
 		})
 	}
-}
-
-// eventuallyTrue waits until the feed ends in what Comeet shows of a candidate, if it shows it.
-func (w *world) eventuallyTrue(uid string) { w.Helper(); w.eventuallyTrueOf("default", uid) }
-
-func (w *world) eventuallyTrueOf(account, uid string) {
-	w.Helper()
-	c := w.truth(account, uid)
-	if c.Hidden {
-		return
-	}
-	diff := ""
-	defer func() {
-		if diff != "" {
-			w.Logf("candidate %s, truth (-) against feed (+): %s", uid, diff)
-		}
-	}()
-	w.eventually("the feed to end in the truth about "+uid, func() bool {
-		diff = difference(w.lastOf(account, uid).State, c)
-		return diff == ""
-	})
 }
 
 // A poll asks two questions when nothing has changed, however many candidates are followed, and looks at nobody.

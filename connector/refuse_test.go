@@ -3,7 +3,6 @@ package connector_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,47 +12,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
-
-// letters reads all dead letters by sequence.
-func (w *world) letters() map[uint64]*jetstream.RawStreamMsg {
-	w.Helper()
-	s, err := w.js.Stream(w.Context(), bus.DefaultNames.DeadLetters)
-	if err != nil {
-		w.Fatal(err)
-	}
-	out := map[uint64]*jetstream.RawStreamMsg{}
-	for seq := uint64(1); seq <= s.CachedInfo().State.LastSeq; seq++ {
-		m, err := s.GetMsg(w.Context(), seq)
-		if err != nil {
-			w.Fatal(err)
-		}
-		out[seq] = m
-	}
-	return out
-}
-
-// noneOutstanding waits until the bus holds no event of an account to be delivered any more.
-func (w *world) noneOutstanding(account string) {
-	w.Helper()
-	w.eventually("an end of all deliveries", func() bool {
-		c, err := w.js.Consumer(w.Context(), bus.DefaultNames.Sourced, "comeet-"+account)
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return false // it was deleted, and is not made anew yet
-		}
-		if err != nil {
-			w.Fatal(err)
-		}
-		i := c.CachedInfo()
-		return i.NumPending == 0 && i.NumAckPending == 0
-	})
-}
 
 // Whatever is refused is kept as it came: every byte and every header, up to the largest message that the bus takes.
 func TestDeadLettersAreTheOriginals(t *testing.T) {

@@ -20,30 +20,6 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// posts counts the POSTs of an account.
-func (w *world) posts(account string) int {
-	n := 0
-	for _, r := range w.fake.Requests() {
-		if r.Route == comeettest.CreateCandidate && r.Account == account {
-			n++
-		}
-	}
-	return n
-}
-
-// lostAnswer is the fault of a POST that Comeet has acted on and whose answer nobody gets.
-func lostAnswer() comeettest.Fault { return comeettest.ActThen(comeettest.HTMLPage(502)) }
-
-func outcomeOf(e entry) string {
-	switch d := e.Data.(type) {
-	case *events.Accepted:
-		return string(d.Outcome)
-	case *events.Failed:
-		return string(d.Reason)
-	}
-	return "none"
-}
-
 // Comeet's documentation leaves much open. Whatever it is like, a lost answer makes one candidate.
 func TestSettleWhateverComeetIsLike(t *testing.T) {
 	t.Parallel()
@@ -581,23 +557,6 @@ func TestExistingThatCannotBeRead(t *testing.T) {
 	}
 	w.eventuallyTrue(uid)
 	w.check()
-}
-
-// dieWithWhatWasFound publishes e1 and lets a worker die between the status of the candidate that it has found and the outcome.
-func (w *world) dieWithWhatWasFound() (uid string) {
-	w.Helper()
-	w.fake.Script(comeettest.CreateCandidate, comeettest.ActThen(comeettest.HTMLPage(502)))
-	p := newProxy(w.TB, w.NATSURL)
-	sprung := p.set("candidate.submission.accepted.", false)
-	first := w.spawn(func(c *child) { c.NATSURL = p.url() })
-	w.publish("e1", person(1))
-	select {
-	case <-sprung:
-	case <-time.After(bustest.Stretch(15 * time.Second)):
-		w.Fatal("nothing was recovered")
-	}
-	first.kill()
-	return w.fake.Candidates("default")[0].UID
 }
 
 // A worker dies with what it has found. Meanwhile a recruiter, or Comeet itself, merges the candidate away: no list shows it any more, and

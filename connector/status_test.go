@@ -1,58 +1,16 @@
 package connector_test
 
 import (
-	"context"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
-	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/events"
 )
-
-// bucket is the cursors bucket as an operator may spoil it.
-type bucket struct {
-	*world
-	kv jetstream.KeyValue
-}
-
-func (w *world) cursors() bucket {
-	w.Helper()
-	kv, err := w.js.KeyValue(w.Context(), bus.DefaultNames.Cursors)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return bucket{w, kv}
-}
-
-func (b bucket) drop(key string) {
-	b.Helper()
-	if err := b.kv.Delete(context.Background(), key); err != nil {
-		b.Fatal(err)
-	}
-}
-
-func (b bucket) put(key, value string) {
-	b.Helper()
-	if _, err := b.kv.PutString(context.Background(), key, value); err != nil {
-		b.Fatal(err)
-	}
-}
-
-// pollStarted is when the last complete poll began, by Comeet's clock.
-func (b bucket) pollStarted(key string) time.Time {
-	b.Helper()
-	e, err := b.kv.Get(context.Background(), key)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return startedOf(e.Value())
-}
 
 // Each thing that a recruiter may do, and what the feed says of it.
 func TestStatusEventSaysWhatChanged(t *testing.T) {

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/http"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +23,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
+	"github.com/comeet-connector/comeet-connector/connector/ops"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -216,6 +220,29 @@ func (w *world) spawn(change ...func(*child)) *process {
 	return startChild(w.TB, c)
 }
 
+// quick makes polls follow each other closely.
+func quick(c *connector.Config) { c.PollInterval, c.PollOverlap = 50*time.Millisecond, 5*time.Second }
+
+// sweeping makes the sweep re-read everything within a second.
+func sweeping(c *connector.Config) { c.SweepInterval = time.Second }
+
+func oftenRead(cfg *connector.Config) { cfg.PositionsInterval = time.Second }
+
+// operator joins the bus as an operator does.
+func (w *world) operator(change ...func(*ops.Config)) *ops.Client {
+	w.Helper()
+	cfg := ops.Config{NATSURL: w.NATSURL, Log: zerolog.New(w.logs)}
+	for _, c := range change {
+		c(&cfg)
+	}
+	d, err := ops.Open(w.Context(), cfg)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(d.Close)
+	return d
+}
+
 // person makes the data of a sourced event. n tells one person from another.
 func person(n int) *events.Sourced {
 	return &events.Sourced{
@@ -261,59 +288,45 @@ func (w *world) publishRaw(s sent, h map[string][]string, body []byte) {
 	w.published = append(w.published, s)
 }
 
-// feed is everything on the events stream, oldest first.
-type feed []entry
-
-type entry struct {
-	subject string
-	seq     uint64
-	events.Event
+// publishInvalid stores an event with a misspelled field.
+func (w *world) publishInvalid(id string, data *events.Sourced) {
+	w.Helper()
+	h, body, err := events.Encode(events.New(source, id, data))
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.publishRaw(sent{identity: source + " " + id, account: "default"}, h, bytes.Replace(body, []byte("last_name"), []byte("lastname"), 1))
 }
 
-// read takes the whole feed as an analyst would: what was read before is kept, and the tail read on.
-func (w *world) read() feed {
+// store puts an object under its own name, or another one.
+func (w *world) store(name string, data []byte) string {
 	w.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var s jetstream.Stream
-	w.again("look at the feed", func(ctx context.Context) (err error) {
-		s, err = w.js.Stream(ctx, bus.DefaultNames.Events)
-		return err
-	})
-	last := s.CachedInfo().State.LastSeq
-	for len(w.feed) == 0 && last > 0 || len(w.feed) > 0 && w.feed[len(w.feed)-1].seq < last {
-		var m jetstream.Msg
-		w.again("read the feed", func(ctx context.Context) (err error) {
-			if w.tail == nil {
-				from := uint64(1)
-				if n := len(w.feed); n > 0 {
-					from = w.feed[n-1].seq + 1
-				}
-				c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from})
-				if err != nil {
-					return err
-				}
-				if w.tail, err = c.Messages(); err != nil {
-					return err
-				}
-			}
-			if m, err = w.tail.Next(jetstream.NextContext(ctx)); err != nil {
-				w.tail.Stop() // its server may be gone, and it with it
-				w.tail = nil
-			}
-			return err
-		})
-		meta, err := m.Metadata()
-		if err != nil {
-			w.Fatal(err)
-		}
-		e, err := events.Decode(m.Headers(), m.Data())
-		if err != nil {
-			w.Fatalf("message %d on %s is not of the contract: %v", meta.Sequence.Stream, m.Subject(), err)
-		}
-		w.feed = append(w.feed, entry{m.Subject(), meta.Sequence.Stream, e})
+	store, err := w.js.ObjectStore(w.Context(), bus.DefaultNames.Files)
+	if err != nil {
+		w.Fatal(err)
 	}
-	return w.feed
+	if name == "" {
+		sum := sha256.Sum256(data)
+		name = hex.EncodeToString(sum[:])
+	}
+	if _, err := store.Put(w.Context(), jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: bus.ChunkBytes}}, bytes.NewReader(data)); err != nil {
+		w.Fatal(err)
+	}
+	return name
+}
+
+// keepEventsFor sets the age limit of the sourced stream.
+func (w *world) keepEventsFor(d time.Duration) {
+	w.Helper()
+	stream, err := w.js.Stream(w.Context(), bus.DefaultNames.Sourced)
+	if err != nil {
+		w.Fatal(err)
+	}
+	cfg := stream.CachedInfo().Config
+	cfg.MaxAge, cfg.Duplicates = d, time.Second
+	if _, err := w.js.UpdateStream(w.Context(), cfg); err != nil {
+		w.Fatal(err)
+	}
 }
 
 // again asks the bus until it answers: its servers may be away.
@@ -329,38 +342,6 @@ func (w *world) again(what string, ask func(context.Context) error) {
 		}
 	}
 	w.Fatalf("%s: %v", what, err)
-}
-
-// outcomes are the final outcomes per sourced event.
-func (f feed) outcomes() map[string][]entry {
-	out := map[string][]entry{}
-	for _, e := range f {
-		switch d := e.Data.(type) {
-		case *events.Accepted:
-			k := d.Sourced.Source + " " + d.Sourced.ID
-			out[k] = append(out[k], e)
-		case *events.Failed:
-			k := ""
-			if d.Sourced != nil {
-				k = d.Sourced.Source + " " + d.Sourced.ID
-			} else if d.DeadLetter != nil {
-				k = fmt.Sprint("#letter ", d.DeadLetter.Sequence)
-			}
-			out[k] = append(out[k], e)
-		}
-	}
-	return out
-}
-
-// statuses are the status events per candidate uid.
-func (f feed) statuses(account string) map[string][]*events.StatusChanged {
-	out := map[string][]*events.StatusChanged{}
-	for _, e := range f {
-		if d, ok := e.Data.(*events.StatusChanged); ok && d.Account == account {
-			out[d.CandidateUID] = append(out[d.CandidateUID], d)
-		}
-	}
-	return out
 }
 
 // eventually waits until a condition holds, looking whenever the feed may have moved.
@@ -385,107 +366,107 @@ func (w *world) within(limit time.Duration, what string, holds func() bool) {
 	}
 }
 
-// settled waits until every published event has an outcome.
-func (w *world) settled() feed {
+// counted waits until the fake's counts satisfy a condition.
+func (w *world) counted(what string, satisfied func(comeettest.Counts) bool) {
 	w.Helper()
-	var f feed
-	w.eventually("an outcome for every event", func() bool {
-		f = w.read()
-		return len(f.outcomes()) >= len(w.published)
+	ctx, cancel := context.WithTimeout(w.Context(), bustest.Stretch(20*time.Second))
+	defer cancel()
+	if err := w.fake.Await(ctx, satisfied); err != nil {
+		w.Fatalf("did not happen: %s", what)
+	}
+}
+
+// polled waits until a poll that began after now is complete.
+func (w *world) polled() { w.Helper(); w.pollsEnd(3) }
+
+// pollsEnd waits until so many polls have come to their last question.
+func (w *world) pollsEnd(n int64) {
+	w.Helper()
+	from := w.fake.Counts().ByRoute[comeettest.ListDeletedCandidates]
+	w.counted("a whole poll", func(c comeettest.Counts) bool { return c.ByRoute[comeettest.ListDeletedCandidates] >= from+n })
+}
+
+// submit makes candidates at Comeet and waits for their first statuses.
+func (w *world) submit(n int) []string {
+	w.Helper()
+	for i := range n {
+		w.publish(fmt.Sprint("f", i), person(i))
+	}
+	var uids []string
+	w.eventually("a first status of every candidate", func() bool {
+		uids = slices.Sorted(maps.Keys(w.read().statuses("default")))
+		return len(uids) == n
 	})
-	return f
+	return uids
 }
 
-// outcome waits for the outcome of one event.
-func (w *world) outcome(id string) entry {
+// follow submits candidates and waits until polls have seen them.
+func (w *world) follow(n int) []string {
 	w.Helper()
-	var found []entry
-	w.eventually("an outcome of "+id, func() bool {
-		found = w.read().outcomes()[source+" "+id]
-		return len(found) > 0
+	uids := w.submit(n)
+	w.polled()
+	return uids
+}
+
+// noneOutstanding waits until the bus holds no event of an account to be delivered any more.
+func (w *world) noneOutstanding(account string) {
+	w.Helper()
+	w.eventually("an end of all deliveries", func() bool {
+		c, err := w.js.Consumer(w.Context(), bus.DefaultNames.Sourced, "comeet-"+account)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return false // it was deleted, and is not made anew yet
+		}
+		if err != nil {
+			w.Fatal(err)
+		}
+		i := c.CachedInfo()
+		return i.NumPending == 0 && i.NumAckPending == 0
 	})
-	return found[0]
 }
 
-// check proves the promises from the outside: one outcome per event, at most one candidate per act, no breach of the API,
-// no secret and no person in what was written for operators.
-func (w *world) check() {
+// replay replays letters and returns what came of each.
+func (w *world) replay(d *ops.Client, o ops.ReplayOptions, seqs ...uint64) []ops.Replayed {
 	w.Helper()
-	f := w.settled()
-	outcomes := f.outcomes()
-	for _, p := range w.published {
-		if strings.HasPrefix(p.identity, "#") {
-			continue
-		}
-		if got := len(outcomes[p.identity]); got != 1 {
-			w.Errorf("event %s has %d outcomes", p.identity, got)
-		}
+	var out []ops.Replayed
+	if err := d.Replay(w.Context(), seqs, o, func(r ops.Replayed) { out = append(out, r) }); err != nil {
+		w.Fatal(err)
 	}
-	for _, name := range w.Accounts {
-		if dup := w.fake.Duplicates(name); len(dup) > 0 {
-			w.Errorf("account %s: duplicates at Comeet: %v", name, dup)
-		}
-	}
-	for _, v := range w.fake.Violations() {
-		w.Errorf("breach of the API: %v", v)
-	}
-	w.checkLeaks(w.logs.String())
+	w.checkLeaks(fmt.Sprintf("%+v", out))
+	return out
 }
 
-// checkLeaks looks for marks of persons and secrets.
-func (w *world) checkLeaks(texts ...string) {
+// refused publishes one event that must fail and returns its letter.
+func (w *world) refused(d *ops.Client, id string, data *events.Sourced) ops.DeadLetter {
 	w.Helper()
-	for _, text := range texts {
-		for _, mark := range []string{secret, keyMark, personMark, mailMark, phoneMark, "eyJ"} {
-			if i := strings.Index(text, mark); i >= 0 {
-				w.Errorf("%q leaked: …%s…", mark, text[max(0, i-200):min(len(text), i+60)])
-			}
-		}
+	w.publish(id, data)
+	return w.letterOf(d, id)
+}
+
+// dieWithWhatWasFound publishes e1 and lets a worker die between the status of the candidate that it has found and the outcome.
+func (w *world) dieWithWhatWasFound() (uid string) {
+	w.Helper()
+	w.fake.Script(comeettest.CreateCandidate, comeettest.ActThen(comeettest.HTMLPage(502)))
+	p := newProxy(w.TB, w.NATSURL)
+	sprung := p.set("candidate.submission.accepted.", false)
+	first := w.spawn(func(c *child) { c.NATSURL = p.url() })
+	w.publish("e1", person(1))
+	select {
+	case <-sprung:
+	case <-time.After(bustest.Stretch(15 * time.Second)):
+		w.Fatal("nothing was recovered")
 	}
+	first.kill()
+	return w.fake.Candidates("default")[0].UID
 }
 
-// metrics reads what the admin address shows.
-func metrics(t testing.TB, r *replica) string { t.Helper(); return metricsAt(t, r.AdminAddr()) }
+// lostAnswer is the fault of a POST that Comeet has acted on and whose answer nobody gets.
+func lostAnswer() comeettest.Fault { return comeettest.ActThen(comeettest.HTMLPage(502)) }
 
-func metricsAt(t testing.TB, address string) string {
-	t.Helper()
-	resp, err := http.Get("http://" + address + "/metrics")
-	if err != nil {
-		t.Fatal(err)
+// breakPages makes the next n requests for a page after the first fail.
+func breakPages(fake *comeettest.Server, route comeettest.Route, n int) {
+	for range n {
+		fake.Control(route, func(r comeettest.Request) (comeettest.Fault, bool) {
+			return comeettest.HTMLPage(502), r.Query.Has("opaque")
+		})
 	}
-	defer resp.Body.Close()
-	var b bytes.Buffer
-	if _, err := b.ReadFrom(resp.Body); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
-}
-
-// logBuffer collects what a connector writes.
-type logBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-// tail is the end of it, without what only tells that time passes.
-func (l *logBuffer) tail(n int) string {
-	var b strings.Builder
-	for line := range strings.Lines(l.String()) {
-		if !strings.Contains(line, "sweep completed") {
-			b.WriteString(line)
-		}
-	}
-	return b.String()[max(0, b.Len()-n):]
 }
