@@ -11,7 +11,8 @@ func TestEveryEventGetsOneOutcome(t *testing.T) {
 	w := newWorld(t)
 	w.run()
 	for n := range 50 {
-		w.publish(fmt.Sprint("e", n), person(n))
+		// Every second one on the subject that names no account.
+		w.publishTo([]string{"default", ""}[n%2], source, fmt.Sprint("e", n), person(n))
 	}
 	w.settled()
 	w.check()

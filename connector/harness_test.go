@@ -60,7 +60,7 @@ type world struct {
 type sent struct {
 	identity string // source and id, or the stream sequence where these are not readable
 	want     string // "accepted", or the reason of the refusal
-	account  string
+	account  string // to publishRaw, "" is the subject that names no account
 	// data is what was said, if it can be read.
 	data *events.Sourced
 }
@@ -271,9 +271,7 @@ func (w *world) publishTo(account, source, id string, d *events.Sourced) {
 func (w *world) publishRaw(s sent, h map[string][]string, body []byte) {
 	w.Helper()
 	subject := events.SourcedSubject(s.account)
-	if s.account == events.DefaultAccount && len(body)%2 == 0 {
-		subject = events.SourcedSubject("")
-	}
+	s.account = cmp.Or(s.account, events.DefaultAccount)
 	var ack *jetstream.PubAck
 	// One whose acknowledgement was lost is published again: the same event twice has one outcome.
 	w.again("publish", func(ctx context.Context) (err error) {

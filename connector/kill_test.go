@@ -48,7 +48,8 @@ func (w *world) publishAny(r *rand.Rand, n int) {
 	w.Helper()
 	d := person(n)
 	id := fmt.Sprint("e", n)
-	s := sent{identity: source + " " + id, account: "default", want: "accepted", data: d}
+	// Every second one on the subject that names no account.
+	s := sent{identity: source + " " + id, account: []string{"default", ""}[n%2], want: "accepted", data: d}
 	switch r.IntN(16) {
 	case 0:
 		d.Position = events.Position{UID: "99.999"}
