@@ -127,50 +127,35 @@ func TestEveryAnswerToAPost(t *testing.T) {
 		s.RequestTimeout, s.MemberTTL = bustest.Stretch(500*time.Millisecond), bustest.Stretch(2*time.Second)
 		s.PollInterval, s.Workers = time.Hour, 2
 	}, fakeWith(comeettest.WithRecording(100_000)))
-	for i, c := range cases {
-		for _, f := range c.faults {
-			w.fake.Control(comeettest.CreateCandidate, func(r comeettest.Request) (comeettest.Fault, bool) { return f, r.Account == names[i] })
-		}
-		if c.always != nil {
-			w.fake.OutageOf(comeettest.Scope{Account: names[i], Route: comeettest.CreateCandidate}, *c.always)
-		}
-		w.publishTo(names[i], source, "e-"+names[i], person(i))
-	}
 	w.run(func(c *connector.Config) { c.DeniedRetry = 300 * time.Millisecond })
-	w.settled()
-	outcomes := w.read().outcomes()
-	posts := map[string]int{}
-	for _, r := range w.fake.Requests() {
-		if r.Route == comeettest.CreateCandidate {
-			posts[r.Account]++
-		}
-	}
+	t.Cleanup(w.check)
 	for i, c := range cases {
-		got := "none"
-		if es := outcomes[source+" e-"+names[i]]; len(es) > 0 {
-			switch d := es[0].Data.(type) {
-			case *events.Accepted:
-				got = string(d.Outcome)
-			case *events.Failed:
-				got = string(d.Reason)
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w, account := w.in(t), names[i]
+			for _, f := range c.faults {
+				w.fake.Control(comeettest.CreateCandidate, func(r comeettest.Request) (comeettest.Fault, bool) { return f, r.Account == account })
 			}
-		}
-		if got != c.want {
-			t.Errorf("%s: outcome %s, want %s", c.name, got, c.want)
-		}
-		if n := posts[names[i]]; n != c.posts {
-			for line := range strings.Lines(w.logs.String()) {
-				if strings.Contains(line, `"`+names[i]+`"`) {
-					t.Log(line)
+			if c.always != nil {
+				w.fake.OutageOf(comeettest.Scope{Account: account, Route: comeettest.CreateCandidate}, *c.always)
+			}
+			w.publishTo(account, source, account, person(i))
+			if got := outcomeOf(w.outcome(account)); got != c.want {
+				t.Errorf("outcome %s, want %s", got, c.want)
+			}
+			if n := w.posts(account); n != c.posts {
+				for line := range strings.Lines(w.logs.String()) {
+					if strings.Contains(line, `"`+account+`"`) {
+						t.Log(line)
+					}
 				}
+				t.Errorf("%d POSTs, want %d", n, c.posts)
 			}
-			t.Errorf("%s: %d POSTs, want %d", c.name, n, c.posts)
-		}
-		if n := len(w.fake.Candidates(names[i])); n != c.candidates {
-			t.Errorf("%s: %d candidates, want %d", c.name, n, c.candidates)
-		}
+			if n := len(w.fake.Candidates(account)); n != c.candidates {
+				t.Errorf("%d candidates, want %d", n, c.candidates)
+			}
+		})
 	}
-	w.check()
 }
 
 // A refusal tells Comeet's code and nothing of what Comeet says in words.

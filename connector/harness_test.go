@@ -49,11 +49,22 @@ type world struct {
 	js   jetstream.JetStream
 	logs *logBuffer
 	child
+	*record
+}
 
+// record is what was published to a world's bus, and what was read from it.
+type record struct {
 	mu        sync.Mutex // guards what follows
 	published []sent
 	feed      feed
 	tail      jetstream.MessagesContext
+}
+
+// in is the same world for a subtest, which fails by itself.
+func (w *world) in(t testing.TB) *world {
+	own := *w
+	own.TB = t
+	return &own
 }
 
 // sent is one event as the bus stored it.
@@ -116,7 +127,7 @@ func newWorld(t testing.TB, opts ...option) *world {
 		}
 		err = fake.Listen(fmt.Sprint("127.0.0.1:", ports[0]))
 	}
-	w := &world{TB: t, nats: srv, fake: fake, logs: new(logBuffer), child: s.child}
+	w := &world{TB: t, nats: srv, fake: fake, logs: new(logBuffer), child: s.child, record: new(record)}
 	w.NATSURL, w.BaseURL = strings.Join(srv.urls(), ","), fake.URL()
 	var err error
 	w.nc, err = nats.Connect(w.NATSURL, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))

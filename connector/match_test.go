@@ -64,26 +64,30 @@ func TestMatch(t *testing.T) {
 		{"odd", events.Position{Name: "Somewhere", Location: "bergen"}, "name 1.5"},
 		{"odd", events.Position{CustomID: "B"}, "custom_id 1.7"},
 	}
-	for i, c := range cases {
-		d := person(i)
-		d.Position = c.ref
-		w.publishTo(c.account, source, fmt.Sprint("e", i), d)
-	}
 	w.Accounts = []string{"default", "fallback", "closed-fallback", "odd"}
 	w.run(func(c *connector.Config) {
 		c.Accounts[1].FallbackPosition = "99.001"
 		c.Accounts[2].FallbackPosition = "22.0C1"
 	})
-	outcomes := w.settled().outcomes()
+	t.Cleanup(w.check)
 	for i, c := range cases {
-		if got := matched(outcomes[source+fmt.Sprint(" e", i)][0]); got != c.want {
-			t.Errorf("%s: %+v: %s, want %s", c.account, c.ref, got, c.want)
-		}
+		ref := strings.TrimSpace(c.ref.UID + c.ref.CustomID + c.ref.Name + " " + c.ref.Department + c.ref.Location)
+		t.Run(c.account+", "+ref, func(t *testing.T) {
+			t.Parallel()
+			w := w.in(t)
+			d := person(i)
+			d.Position = c.ref
+			id := fmt.Sprint("e", i)
+			w.publishTo(c.account, source, id, d)
+			got := w.outcome(id)
+			if matched(got) != c.want {
+				t.Errorf("%s, want %s", matched(got), c.want)
+			}
+			if f, failed := got.Data.(*events.Failed); failed && c.account == "closed-fallback" && !strings.Contains(f.Message, "fallback") {
+				t.Errorf("message %q does not tell that the fallback cannot take it", f.Message)
+			}
+		})
 	}
-	if d := w.outcome("e18").Data.(*events.Failed); !strings.Contains(d.Message, "fallback") {
-		t.Errorf("message %q does not tell that the fallback cannot take it", d.Message)
-	}
-	w.check()
 }
 
 // A position may be newer than what the connector last read, or have closed since: nobody is refused, nor sent, by an old
