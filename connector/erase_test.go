@@ -91,141 +91,185 @@ func (w *world) live(d *ops.Client, data *events.Sourced) (uid string) {
 	return uid
 }
 
-// A person who is erased leaves nothing on the bus, and whatever comes of them later does not bring them back. Another person, who is
-// all alike, keeps everything.
-func TestErasedPersonLeavesNothing(t *testing.T) {
-	t.Parallel()
+// erased is a world in which a person with a whole life has been erased, and another one who is all alike has not.
+type erased struct {
+	*world
+	replica  *replica
+	operator *ops.Client
+	data     *events.Sourced // the person's
+	uid      string          // of the candidate that Comeet still has
+	gone     []string        // what nothing on the bus may hold any more
+	before   map[string]map[uint64]*jetstream.RawStreamMsg
+	would    *ops.Erasure // the dry run's
+	did      *ops.Erasure
+	created  int64 // how many candidates had been created
+}
+
+func eraseOne(t *testing.T) *erased {
+	t.Helper()
 	w := newWorld(t)
-	r := w.run(oftenRead, func(c *connector.Config) { c.SweepInterval = 2 * time.Second })
-	d := w.operator()
-	data := w.marked(1)
-	uid := w.live(d, data)
+	e := &erased{world: w, replica: w.run(oftenRead, func(c *connector.Config) { c.SweepInterval = 2 * time.Second }), operator: w.operator()}
+	e.data = w.marked(1)
+	e.uid = w.live(e.operator, e.data)
 	other := person(7)
 	other.Candidate = events.Candidate{ID: "other-7", FirstName: "Other", LastName: "Person"}
 	w.publish("o1", other)
 	w.eventuallyKept("o1", "created")
 	other.Position.UID = "22.0C1"
-	w.refused(d, "o2", other)
+	w.refused(e.operator, "o2", other)
 	w.noneOutstanding("default")
-	created := w.fake.Counts().Created
-	gone := []string{personMark, mailMark, phoneMark, "src-1", uid, `"e1"`, `"e2"`, "closed-1", "closed-2", `"bad"`, "traceparent"}
+	e.created = w.fake.Counts().Created
+	e.gone = []string{personMark, mailMark, phoneMark, "src-1", e.uid, `"e1"`, `"e2"`, "closed-1", "closed-2", `"bad"`, "traceparent"}
 	if len(w.marks(personMark)) == 0 {
 		t.Fatal("the test looks in the wrong place")
 	}
-
-	before := w.stored()
-	would := w.erase(d, "src-1", ops.EraseOptions{DryRun: true})
-	if len(w.stored()[bus.DefaultNames.Events]) < len(before[bus.DefaultNames.Events]) || len(w.marks(personMark)) == 0 {
+	e.before = w.stored()
+	e.would = w.erase(e.operator, "src-1", ops.EraseOptions{DryRun: true})
+	if len(w.stored()[bus.DefaultNames.Events]) < len(e.before[bus.DefaultNames.Events]) || len(w.marks(personMark)) == 0 {
 		t.Error("the dry run erased something")
 	}
-	if len(would.Operations) != 3 || len(would.Files) != 1 || would.Shared != nil || would.Kind != ops.KindCandidate {
-		t.Errorf("the dry run: %+v", would)
+	e.did = w.erase(e.operator, "src-1", ops.EraseOptions{})
+	return e
+}
+
+// nothingLeft looks for the person on the bus and on its disk.
+func (e *erased) nothingLeft() {
+	e.Helper()
+	for _, m := range e.marks(e.gone...) {
+		e.Error(m)
 	}
-	did := w.erase(d, "src-1", ops.EraseOptions{})
-	if diff := cmp.Diff(would, did); diff != "" {
+}
+
+// lastLetter is the sequence of the latest dead letter, be it there or not.
+func (e *erased) lastLetter() uint64 {
+	e.Helper()
+	s, err := e.js.Stream(e.Context(), bus.DefaultNames.DeadLetters)
+	if err != nil {
+		e.Fatal(err)
+	}
+	return s.CachedInfo().State.LastSeq
+}
+
+// A person who is erased leaves nothing on the bus, and whatever comes of them later does not bring them back. Another person, who is
+// all alike, keeps everything.
+func TestErasedPersonLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for name, look := range map[string]func(*testing.T, *erased){
+		"nothing is left": erasedIsGone, "their events come again": erasedComesAgain,
+		"recruiters go on": erasedIsNotFollowed, "other acts are free": erasedMayBeSubmittedOnPurpose,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := eraseOne(t)
+			look(t, e)
+			e.replica.stop(e.world)
+			e.checkLeaks(e.logs.String())
+		})
+	}
+}
+
+func erasedIsGone(t *testing.T, e *erased) {
+	if len(e.would.Operations) != 3 || len(e.would.Files) != 1 || e.would.Shared != nil || e.would.Kind != ops.KindCandidate {
+		t.Errorf("the dry run: %+v", e.would)
+	}
+	if diff := cmp.Diff(e.would, e.did); diff != "" {
 		t.Errorf("foreseen (-), done (+): %s", diff)
 	}
-	for _, m := range did.Messages {
-		if before[m.Stream][m.Seq] == nil {
+	for _, m := range e.did.Messages {
+		if e.before[m.Stream][m.Seq] == nil {
 			t.Errorf("%+v was not there", m)
 		}
 	}
-	for _, m := range w.marks(gone...) {
-		t.Error(m)
-	}
-	for _, op := range did.Operations {
-		e := w.entryOf(op.Operation)
+	e.nothingLeft()
+	for _, op := range e.did.Operations {
+		entry := e.entryOf(op.Operation)
 		want := &events.Claimed{Account: "default", Operation: op.Operation, State: events.StateErased}
-		if diff := cmp.Diff(want, e.Data); diff != "" || e.Subject() != "" || len(e.Extensions()) != 0 {
-			t.Errorf("the entry that stays: %+v, %s", e, diff)
+		if diff := cmp.Diff(want, entry.Data); diff != "" || entry.Subject() != "" || len(entry.Extensions()) != 0 {
+			t.Errorf("the entry that stays: %+v, %s", entry, diff)
 		}
-		m := w.stored()[bus.DefaultNames.Events][e.seq]
+		m := e.stored()[bus.DefaultNames.Events][entry.seq]
 		if ttl := m.Header.Get(jetstream.MsgTTLHeader); ttl != ledger.KeepOutcomes.String() {
 			t.Errorf("it stays for %q", ttl)
 		}
 	}
 	for _, id := range []string{"o1", "o2"} {
-		if n := len(w.keptOf(id)); n != 1 {
+		if n := len(e.keptOf(id)); n != 1 {
 			t.Errorf("%d outcomes of %s are left", n, id)
 		}
 	}
-	if l := w.list(d, ops.LetterFilter{}); len(l) != 1 || l[0].CandidateID != "other-7" {
+	if l := e.list(e.operator, ops.LetterFilter{}); len(l) != 1 || l[0].CandidateID != "other-7" {
 		t.Errorf("letters: %+v", l)
 	}
+}
 
-	lastLetter := func() uint64 {
-		s, err := w.js.Stream(t.Context(), bus.DefaultNames.DeadLetters)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s.CachedInfo().State.LastSeq
-	}
-	buried := lastLetter()
-	// The event again, another one of the operation, and the invalid one: none is submitted or buried.
+// The event again, another one of the operation, and the invalid one: none is submitted or buried.
+func erasedComesAgain(t *testing.T, e *erased) {
+	buried := e.lastLetter()
 	for range 2 {
-		w.publish("e1", data)
-		w.publish("e3", data)
-		w.publishInvalid("bad", data)
+		e.publish("e1", e.data)
+		e.publish("e3", e.data)
+		e.publishInvalid("bad", e.data)
 	}
-	for _, id := range []string{"e1", "e3", "bad"} {
-		w.eventuallyKept(id, "erased")
+	for range 2 { // also when all deliveries are over
+		for _, id := range []string{"e1", "e3", "bad"} {
+			e.eventuallyKept(id, "erased")
+		}
+		e.noneOutstanding("default")
 	}
-	w.noneOutstanding("default")
-	for _, id := range []string{"e1", "e3", "bad"} {
-		w.eventuallyKept(id, "erased")
-	}
-	for _, e := range w.kept() {
-		f, ok := e.Data.(*events.Failed)
-		if ok && f.Reason == events.ReasonErased && (f.DeadLetter != nil || f.CandidateID != "" || e.Subject() != "" || !strings.Contains(f.Message, "submission_id")) {
-			t.Errorf("%+v", e)
+	for _, kept := range e.kept() {
+		f, ok := kept.Data.(*events.Failed)
+		if ok && f.Reason == events.ReasonErased &&
+			(f.DeadLetter != nil || f.CandidateID != "" || kept.Subject() != "" || !strings.Contains(f.Message, "submission_id")) {
+			t.Errorf("%+v", kept)
 		}
 	}
-	if got := w.fake.Counts().Created; got != created {
-		t.Errorf("%d candidates were created of an erased one", got-created)
+	if got := e.fake.Counts().Created; got != e.created {
+		t.Errorf("%d candidates were created of an erased one", got-e.created)
 	}
-	if got := lastLetter(); got != buried {
+	if n := e.posts("default"); n != 2 {
+		t.Errorf("%d POSTs, want one of each person", n)
+	}
+	if got := e.lastLetter(); got != buried {
 		t.Errorf("%d letters were stored anew, if only for a moment", got-buried)
 	}
-	// Recruiters move the candidate: polls and sweeps see a stranger.
-	if err := w.fake.Recruiter("default").Hire(uid); err != nil {
+	// What was published again is erased by the operation, with its outcomes; the entry stays.
+	e.erase(e.operator, opOf(e.data), ops.EraseOptions{})
+	e.erase(e.operator, "bad", ops.EraseOptions{})
+	e.nothingLeft()
+	if again := e.erase(e.operator, opOf(e.data), ops.EraseOptions{}); len(again.Messages)+len(again.Files) != 0 || again.Operations[0].State != "erased" {
+		t.Errorf("a third time: %+v", again)
+	}
+	e.entryOf(opOf(e.data))
+}
+
+// Recruiters move the candidate: polls and sweeps see a stranger.
+func erasedIsNotFollowed(t *testing.T, e *erased) {
+	if err := e.fake.Recruiter("default").Hire(e.uid); err != nil {
 		t.Fatal(err)
 	}
-	w.polled()
-	swept := func() int { return strings.Count(w.logs.String(), "sweep completed") }
+	e.polled()
+	swept := func() int { return strings.Count(e.logs.String(), "sweep completed") }
 	passes := swept()
-	w.eventually("a whole sweep", func() bool { return swept() >= passes+2 })
-	if s := w.kept().statuses("default")[uid]; len(s) != 0 {
+	e.eventually("a whole sweep", func() bool { return swept() >= passes+2 })
+	if s := e.kept().statuses("default")[e.uid]; len(s) != 0 {
 		t.Errorf("followed again: %+v", s)
 	}
-	if out := w.posts("default"); out != 2 {
-		t.Errorf("%d POSTs, want one of each person", out)
-	}
+	e.nothingLeft()
+}
 
-	// What was published again is erased by the operation, with its outcomes; the entry stays.
-	w.erase(d, opOf(data), ops.EraseOptions{})
-	w.erase(d, "bad", ops.EraseOptions{})
-	for _, m := range w.marks(gone...) {
-		t.Error(m)
-	}
-	if e := w.erase(d, opOf(data), ops.EraseOptions{}); len(e.Messages)+len(e.Files) != 0 || e.Operations[0].State != "erased" {
-		t.Errorf("a third time: %+v", e)
-	}
-	w.entryOf(opOf(data))
-
-	// Other acts are free: another position, and the same one on purpose.
-	elsewhere := *data
+// Other acts are free: another position, and the same one on purpose.
+func erasedMayBeSubmittedOnPurpose(_ *testing.T, e *erased) {
+	elsewhere := *e.data
 	elsewhere.Position.UID = "48.16A"
-	w.publish("elsewhere", &elsewhere)
-	w.eventuallyKept("elsewhere", "file_missing")
+	e.publish("elsewhere", &elsewhere)
+	e.eventuallyKept("elsewhere", "file_missing")
 	elsewhere.Candidate.Files = nil
-	w.publish("elsewhere 2", &elsewhere)
-	w.eventuallyKept("elsewhere 2", "created")
-	anew := elsewhere
-	anew.Position.UID, anew.SubmissionID = "87.405", "on purpose"
-	w.publish("anew", &anew)
-	w.eventually("a new act", func() bool { o := w.keptOf("anew"); return len(o) == 1 && (o[0] == "created" || o[0] == "existing") })
-	r.stop(w)
-	w.checkLeaks(w.logs.String())
+	e.publish("elsewhere 2", &elsewhere)
+	e.eventuallyKept("elsewhere 2", "created")
+	again := elsewhere
+	again.Position.UID, again.SubmissionID = "87.405", "on purpose"
+	e.publish("again", &again)
+	e.eventually("another act", func() bool { o := e.keptOf("again"); return len(o) == 1 && (o[0] == "created" || o[0] == "existing") })
 }
 
 // Nothing is erased of an operation that somebody works on or will.

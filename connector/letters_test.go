@@ -27,69 +27,137 @@ func (w *world) forecast(d *ops.Client, seq uint64) ops.Replayed {
 	return w.replay(d, ops.ReplayOptions{DryRun: true}, seq)[0]
 }
 
-// Whatever was refused can be found, looked at without seeing a person, and replayed once its cause is mended.
-func TestLetterFromRefusalToCandidate(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, func(s *setup) { s.SettleDelay = 20 * time.Millisecond })
-	w.run(oftenRead)
-	d := w.operator()
-	recruiter := w.fake.Recruiter("default")
+// refusalCase is how a reason comes about, and how its cause is mended.
+type refusalCase struct {
+	reason events.Reason
+	breaks func(*events.Sourced) // nil: nothing, but that an invalid event misspells a field
+	answer *comeettest.Fault     // what Comeet answers to the first POSTs, as many as times says
+	times  int
+	mend   func(*world) error // nil: nothing has to be mended, or the event
+}
+
+func refusalCases() []refusalCase {
 	resume := []byte("a résumé")
-	cases := []struct {
-		reason events.Reason
-		breaks func(*events.Sourced)
-		answer *comeettest.Fault
-		times  int
-		mend   func() error
-	}{
+	at := func(p events.Position) func(*events.Sourced) { return func(s *events.Sourced) { s.Position = p } }
+	recruiter := func(do func(comeettest.Recruiter) error) func(*world) error {
+		return func(w *world) error { return do(w.fake.Recruiter("default")) }
+	}
+	return []refusalCase{
 		{reason: events.ReasonInvalidEvent},
-		{reason: events.ReasonPositionNotFound, breaks: func(s *events.Sourced) { s.Position.UID = "99.999" },
-			mend: func() error {
-				return recruiter.AddPosition(comeettest.Position{UID: "99.999", Name: "New", Status: "open"})
-			}},
-		{reason: events.ReasonPositionAmbiguous, breaks: func(s *events.Sourced) { s.Position = events.Position{CustomID: "TWIN"} },
-			mend: func() error { return recruiter.ClosePosition("11.112") }},
-		{reason: events.ReasonPositionClosed, breaks: func(s *events.Sourced) { s.Position.UID = "22.0C1" },
-			mend: func() error { return recruiter.ReopenPosition("22.0C1") }},
-		{reason: events.ReasonPositionOnHold, breaks: func(s *events.Sourced) { s.Position.UID = "22.0C2" },
-			mend: func() error { return recruiter.ReopenPosition("22.0C2") }},
+		{reason: events.ReasonPositionNotFound, breaks: at(events.Position{UID: "99.999"}), mend: recruiter(func(r comeettest.Recruiter) error {
+			return r.AddPosition(comeettest.Position{UID: "99.999", Name: "New", Status: "open"})
+		})},
+		{reason: events.ReasonPositionAmbiguous, breaks: at(events.Position{CustomID: "TWIN"}),
+			mend: recruiter(func(r comeettest.Recruiter) error { return r.ClosePosition("11.112") })},
+		{reason: events.ReasonPositionClosed, breaks: at(events.Position{UID: "22.0C1"}),
+			mend: recruiter(func(r comeettest.Recruiter) error { return r.ReopenPosition("22.0C1") })},
+		{reason: events.ReasonPositionOnHold, breaks: at(events.Position{UID: "22.0C2"}),
+			mend: recruiter(func(r comeettest.Recruiter) error { return r.ReopenPosition("22.0C2") })},
 		{reason: events.ReasonRefused, answer: new(comeettest.APIError(400, "invalid_email")), times: 1},
 		{reason: events.ReasonFileRefused, answer: new(comeettest.APIError(403, "malicious_file")), times: 1},
 		{reason: events.ReasonFileMissing,
 			breaks: func(s *events.Sourced) {
 				s.Candidate.Resume = &events.File{Name: personMark + ".pdf", Object: &events.Object{Name: fmt.Sprintf("%x", sha256.Sum256(resume))}}
 			},
-			mend: func() error { w.store("", resume); return nil }},
+			mend: func(w *world) error { w.store("", resume); return nil }},
 		{reason: events.ReasonInDoubt, answer: new(comeettest.Drop()), times: 6},
 	}
-	var seqs []uint64
-	var oldest []events.Reason
-	for n, c := range cases {
-		data := person(n)
-		if c.breaks != nil {
-			c.breaks(data)
-		}
-		for range c.times {
-			w.fake.Script(comeettest.CreateCandidate, *c.answer)
-		}
-		id := fmt.Sprint("e", n)
-		if c.reason == events.ReasonInvalidEvent {
-			w.publishInvalid(id, data)
-		} else {
-			w.publish(id, data)
-		}
-		l := w.letterOf(d, id)
-		if l.Reason != c.reason || l.CandidateID != data.Candidate.ID || l.Sourced.ID != id || l.Account != "default" || l.Message == "" {
-			t.Errorf("letter of %s: %+v", c.reason, l)
-		}
-		if c.reason == events.ReasonInvalidEvent && (len(l.Violations) != 1 || l.Violations[0].Pointer != "/data/candidate/last_name") {
-			t.Errorf("violations: %v", l.Violations)
-		}
-		seqs, oldest = append(seqs, l.Seq), append(oldest, c.reason)
-	}
+}
 
+// happen publishes an event with that end, of the nth person, and waits for its letter.
+func (c refusalCase) happen(w *world, d *ops.Client, n int) ops.DeadLetter {
+	w.Helper()
+	data, id := person(n), fmt.Sprint("e", n)
+	if c.breaks != nil {
+		c.breaks(data)
+	}
+	for range c.times {
+		w.fake.Script(comeettest.CreateCandidate, *c.answer)
+	}
+	if c.reason == events.ReasonInvalidEvent {
+		w.publishInvalid(id, data)
+	} else {
+		w.publish(id, data)
+	}
+	return w.letterOf(d, id)
+}
+
+// Whatever was refused can be looked at without seeing a person, and replayed once its cause is mended.
+func TestLetterFromRefusalToCandidate(t *testing.T) {
+	t.Parallel()
+	for _, c := range refusalCases() {
+		t.Run(string(c.reason), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(s *setup) { s.SettleDelay = 20 * time.Millisecond })
+			w.run(oftenRead)
+			d := w.operator()
+			l := c.happen(w, d, 1)
+			if l.Reason != c.reason || l.CandidateID != "src-1" || l.Sourced.ID != "e1" || l.Account != "default" || l.Message == "" {
+				t.Errorf("letter %+v", l)
+			}
+			w.checkMasked(d, l.Seq)
+
+			// What would become of it now, and that it stays if that is nothing good.
+			want, o := ops.VerdictSubmit, ops.ReplayOptions{Sure: true}
+			switch {
+			case c.reason == events.ReasonInvalidEvent:
+				want = ops.VerdictInvalid
+				if len(l.Violations) != 1 || l.Violations[0].Pointer != "/data/candidate/last_name" {
+					t.Errorf("violations: %v", l.Violations)
+				}
+				raw, err := d.Raw(t.Context(), l.Seq)
+				if err != nil {
+					t.Fatal(err)
+				}
+				o.Edited = bytes.Replace(raw, []byte("lastname"), []byte("last_name"), 1)
+			case strings.HasPrefix(string(c.reason), "position_"):
+				want = ops.VerdictPosition
+			}
+			before := w.forecast(d, l.Seq)
+			if before.Verdict != want || before.Sent || before.InDoubt != (c.reason == events.ReasonInDoubt) {
+				t.Errorf("forecast %+v, want %s", before, want)
+			}
+			if want == ops.VerdictPosition && before.Reason != c.reason {
+				t.Errorf("forecast %+v", before)
+			}
+			if want != ops.VerdictSubmit || before.InDoubt {
+				if kept := w.replay(d, ops.ReplayOptions{}, l.Seq)[0]; kept.Sent || kept.Kept == "" {
+					t.Errorf("replayed although it can't succeed or may do harm: %+v", kept)
+				}
+			}
+
+			if c.mend != nil {
+				if err := c.mend(w); err != nil {
+					t.Fatal(err)
+				}
+				w.eventually("the bus to know that it is mended", func() bool { return w.forecast(d, l.Seq).Verdict == ops.VerdictSubmit })
+			}
+			if r := w.replay(d, o, l.Seq)[0]; !r.Sent || r.SourcedSeq == 0 || r.Verdict != ops.VerdictSubmit {
+				t.Errorf("%+v", r)
+			}
+			if diff := cmp.Diff([]string{string(c.reason), "created"}, w.accepted("e1")); diff != "" {
+				t.Errorf("outcomes: %s", diff)
+			}
+			if left := w.list(d, ops.LetterFilter{}); len(left) != 0 {
+				t.Errorf("left of the letters: %+v", left)
+			}
+			w.candidates(1)
+		})
+	}
+}
+
+// Letters are found by what an operator knows of them, the newest first.
+func TestLettersAreFound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(s *setup) { s.SettleDelay = 20 * time.Millisecond })
+	w.run(oftenRead)
+	d := w.operator()
+	var oldest, newest []events.Reason
+	cases := refusalCases()
+	for n, c := range cases {
+		oldest = append(oldest, c.happen(w, d, n).Reason)
+	}
 	letters := w.list(d, ops.LetterFilter{})
-	var newest []events.Reason
 	for _, l := range slices.Backward(letters) {
 		newest = append(newest, l.Reason)
 	}
@@ -114,55 +182,6 @@ func TestLetterFromRefusalToCandidate(t *testing.T) {
 			t.Errorf("by another %s: %+v", name, got)
 		}
 	}
-	for _, seq := range seqs {
-		w.checkMasked(d, seq)
-	}
-
-	for n, c := range cases {
-		before := w.forecast(d, seqs[n])
-		want := ops.VerdictSubmit
-		switch {
-		case c.reason == events.ReasonInvalidEvent:
-			want = ops.VerdictInvalid
-		case strings.HasPrefix(string(c.reason), "position_"):
-			want = ops.VerdictPosition
-			if before.Reason != c.reason {
-				t.Errorf("%s: forecast %+v", c.reason, before)
-			}
-		}
-		if before.Verdict != want || before.Sent || before.InDoubt != (c.reason == events.ReasonInDoubt) {
-			t.Errorf("%s: forecast %+v, want %s", c.reason, before, want)
-		}
-		if want != ops.VerdictSubmit || before.InDoubt {
-			if kept := w.replay(d, ops.ReplayOptions{}, seqs[n])[0]; kept.Sent || kept.Kept == "" {
-				t.Errorf("%s: replayed although it can't succeed or may do harm: %+v", c.reason, kept)
-			}
-		}
-		o := ops.ReplayOptions{Sure: true}
-		if c.reason == events.ReasonInvalidEvent {
-			raw, err := d.Raw(t.Context(), seqs[n])
-			if err != nil {
-				t.Fatal(err)
-			}
-			o.Edited = bytes.Replace(raw, []byte("lastname"), []byte("last_name"), 1)
-		}
-		if c.mend != nil {
-			if err := c.mend(); err != nil {
-				t.Fatal(err)
-			}
-			w.eventually("the bus to know that "+string(c.reason)+" is mended", func() bool { return w.forecast(d, seqs[n]).Verdict == ops.VerdictSubmit })
-		}
-		if r := w.replay(d, o, seqs[n])[0]; !r.Sent || r.SourcedSeq == 0 || r.Verdict != ops.VerdictSubmit {
-			t.Errorf("%s: %+v", c.reason, r)
-		}
-		if diff := cmp.Diff([]string{string(c.reason), "created"}, w.accepted(fmt.Sprint("e", n))); diff != "" {
-			t.Errorf("%s: outcomes: %s", c.reason, diff)
-		}
-	}
-	if left := w.list(d, ops.LetterFilter{}); len(left) != 0 {
-		t.Errorf("left of the letters: %+v", left)
-	}
-	w.candidates(len(cases))
 }
 
 // checkMasked looks at a letter both ways: masked, its structure is there and nothing of the person.
