@@ -135,7 +135,7 @@ func newWorld(t testing.TB, opts ...option) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.nc.Close)
-	if w.js, err = jetstream.New(w.nc); err != nil {
+	if w.js, err = jetstream.New(w.nc, jetstream.WithDefaultTimeout(bustest.Stretch(5*time.Second))); err != nil {
 		t.Fatal(err)
 	}
 	w.setUp()
@@ -470,6 +470,9 @@ func (w *world) dieWithWhatWasFound() (uid string) {
 
 // lostAnswer is the fault of a POST that Comeet has acted on and whose answer nobody gets.
 func lostAnswer() comeettest.Fault { return comeettest.ActThen(comeettest.HTMLPage(502)) }
+
+// posts is what an outage of POSTs alone covers.
+var posts = comeettest.Scope{Route: comeettest.CreateCandidate}
 
 // breakPages makes the next n requests for a page after the first fail.
 func breakPages(fake *comeettest.Server, route comeettest.Route, n int) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/connector/ops"
 	"github.com/comeet-connector/comeet-connector/events"
@@ -31,9 +32,8 @@ func (w *world) forecast(d *ops.Client, seq uint64) ops.Replayed {
 type refusalCase struct {
 	reason events.Reason
 	breaks func(*events.Sourced) // nil: nothing, but that an invalid event misspells a field
-	answer *comeettest.Fault     // what Comeet answers to the first POSTs, as many as times says
-	times  int
-	mend   func(*world) error // nil: nothing has to be mended, or the event
+	answer *comeettest.Fault     // what Comeet answers to every POST until then
+	mend   func(*world) error    // nil: nothing has to be mended, or the event
 }
 
 func refusalCases() []refusalCase {
@@ -53,14 +53,14 @@ func refusalCases() []refusalCase {
 			mend: recruiter(func(r comeettest.Recruiter) error { return r.ReopenPosition("22.0C1") })},
 		{reason: events.ReasonPositionOnHold, breaks: at(events.Position{UID: "22.0C2"}),
 			mend: recruiter(func(r comeettest.Recruiter) error { return r.ReopenPosition("22.0C2") })},
-		{reason: events.ReasonRefused, answer: new(comeettest.APIError(400, "invalid_email")), times: 1},
-		{reason: events.ReasonFileRefused, answer: new(comeettest.APIError(403, "malicious_file")), times: 1},
+		{reason: events.ReasonRefused, answer: new(comeettest.APIError(400, "invalid_email"))},
+		{reason: events.ReasonFileRefused, answer: new(comeettest.APIError(403, "malicious_file"))},
 		{reason: events.ReasonFileMissing,
 			breaks: func(s *events.Sourced) {
 				s.Candidate.Resume = &events.File{Name: personMark + ".pdf", Object: &events.Object{Name: fmt.Sprintf("%x", sha256.Sum256(resume))}}
 			},
 			mend: func(w *world) error { w.store("", resume); return nil }},
-		{reason: events.ReasonInDoubt, answer: new(comeettest.Drop()), times: 6},
+		{reason: events.ReasonInDoubt, answer: new(comeettest.Drop())},
 	}
 }
 
@@ -71,8 +71,9 @@ func (c refusalCase) happen(w *world, d *ops.Client, n int) ops.DeadLetter {
 	if c.breaks != nil {
 		c.breaks(data)
 	}
-	for range c.times {
-		w.fake.Script(comeettest.CreateCandidate, *c.answer)
+	if c.answer != nil {
+		w.fake.OutageOf(posts, *c.answer)
+		defer w.fake.RecoverOf(posts)
 	}
 	if c.reason == events.ReasonInvalidEvent {
 		w.publishInvalid(id, data)
@@ -547,7 +548,7 @@ func TestLettersOfAStreamMadeAnew(t *testing.T) {
 // The dry run knows of the other events of an operation, of fallbacks, and of what it can't know.
 func TestForecasts(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(s *setup) { s.SettleDelay = 20 * time.Millisecond })
+	w := newWorld(t, func(s *setup) { s.RequestTimeout, s.SettleDelay = bustest.Stretch(20*time.Second), 20*time.Millisecond })
 	r := w.run(oftenRead)
 	d := w.operator()
 	withFallback := w.operator(func(cfg *ops.Config) { cfg.Fallbacks = map[string]string{"default": "48.16A"} })
@@ -575,25 +576,26 @@ func TestForecasts(t *testing.T) {
 
 	w.fake.Script(comeettest.CreateCandidate, invalid)
 	busy := w.refused(d, "busy-1", person(3))
-	held := make(chan struct{})
+	held, answer := make(chan struct{}), make(chan struct{})
 	w.fake.Control(comeettest.CreateCandidate, func(comeettest.Request) (comeettest.Fault, bool) {
 		close(held)
-		return comeettest.DelayAnswer(300 * time.Millisecond), true
+		<-answer
+		return comeettest.Delay(0), true
 	})
 	w.publish("busy-2", person(3))
 	<-held
 	if f := w.forecast(d, busy.Seq); f.Verdict != ops.VerdictInProgress {
 		t.Errorf("of an operation under way: %+v", f)
 	}
+	close(answer)
 	w.accepted("busy-2")
 
 	// Another event of the operation may have landed.
 	w.fake.Script(comeettest.CreateCandidate, invalid)
 	doubt := w.refused(d, "doubt-1", person(4))
-	for range 6 {
-		w.fake.Script(comeettest.CreateCandidate, comeettest.Drop())
-	}
+	w.fake.OutageOf(posts, comeettest.Drop())
 	w.refused(d, "doubt-2", person(4))
+	w.fake.RecoverOf(posts)
 	if f := w.forecast(d, doubt.Seq); f.Verdict != ops.VerdictSubmit || !f.InDoubt || !strings.Contains(f.Message, "IN DOUBT") {
 		t.Errorf("of an operation in doubt: %+v", f)
 	}

@@ -336,11 +336,11 @@ func TestOutageBlamesNobody(t *testing.T) {
 		{"everything, one event", comeettest.Scope{}, comeettest.HTMLPage(503), 1, 0},
 		{"everything, many", comeettest.Scope{}, comeettest.HTMLPage(503), 60, 0},
 		{"connections refused", comeettest.Scope{}, comeettest.Refuse(), 60, 0},
-		{"POSTs alone, one event", comeettest.Scope{Route: comeettest.CreateCandidate}, comeettest.HTMLPage(503), 1, 0},
-		{"POSTs alone, one event, for long", comeettest.Scope{Route: comeettest.CreateCandidate}, comeettest.HTMLPage(503), 1, 5},
-		{"POSTs alone, many", comeettest.Scope{Route: comeettest.CreateCandidate}, comeettest.HTMLPage(503), 60, 0},
-		{"POSTs alone, for long", comeettest.Scope{Route: comeettest.CreateCandidate}, comeettest.HTMLPage(503), 20, 14},
-		{"POSTs alone, all of them acted on", comeettest.Scope{Route: comeettest.CreateCandidate}, lostAnswer(), 60, 0},
+		{"POSTs alone, one event", posts, comeettest.HTMLPage(503), 1, 0},
+		{"POSTs alone, one event, for long", posts, comeettest.HTMLPage(503), 1, 5},
+		{"POSTs alone, many", posts, comeettest.HTMLPage(503), 60, 0},
+		{"POSTs alone, for long", posts, comeettest.HTMLPage(503), 20, 14},
+		{"POSTs alone, all of them acted on", posts, lostAnswer(), 60, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -481,7 +481,6 @@ func TestClaimLostUnderItsLookUp(t *testing.T) {
 func TestAnotherEventAfterADoubtLooksFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	posts := comeettest.Scope{Route: comeettest.CreateCandidate}
 	w.fake.OutageOf(posts, comeettest.APIError(500, "internal_error"))
 	w.run(func(c *connector.Config) { c.SettleDelay = 30 * time.Millisecond })
 	w.publish("e1", person(1))

@@ -232,7 +232,7 @@ func startBus(t *testing.T) (url string, js jetstream.JetStream) {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	if js, err = jetstream.New(nc); err != nil {
+	if js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(bustest.Stretch(5*time.Second))); err != nil {
 		t.Fatal(err)
 	}
 	return server.ClientURL(), js

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/connector/ops"
 	"github.com/comeet-connector/comeet-connector/events"
 )
@@ -71,7 +72,7 @@ func (o *operated) until(what string, holds func() bool) {
 	o.Helper()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); <-poll.C {
+	for deadline := time.Now().Add(bustest.Stretch(20 * time.Second)); !holds(); <-poll.C {
 		if time.Now().After(deadline) {
 			o.Fatalf("waited in vain for %s", what)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 )
 
 // marker stands for a secret that must never be printed.
@@ -280,7 +281,7 @@ func TestBadSettings(t *testing.T) {
 			}
 			var stdout, stderr strings.Builder
 			// Whatever gets past the checks by mistake must end too.
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), bustest.Stretch(10*time.Second))
 			defer cancel()
 			code := run(ctx, append([]string{"run"}, tt.args...), env(vars), &stdout, &stderr)
 			lines := strings.Split(strings.TrimSuffix(stderr.String(), "\n"), "\n")

@@ -57,7 +57,7 @@ func library(t *testing.T, url string) jetstream.JetStream {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(bustest.Stretch(5*time.Second)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func setup(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.nc.Close)
-	if w.js, err = jetstream.New(w.nc); err != nil {
+	if w.js, err = jetstream.New(w.nc, jetstream.WithDefaultTimeout(bustest.Stretch(5*time.Second))); err != nil {
 		t.Fatal(err)
 	}
 	return w
