@@ -88,6 +88,7 @@ func (w *world) live(d *ops.Client, data *events.Sourced) (uid string) {
 		w.Fatal(err)
 	}
 	w.eventually("a second status", func() bool { return len(w.kept().statuses("default")[uid]) == 2 })
+	w.leavePolls(uid)
 	return uid
 }
 
@@ -108,7 +109,8 @@ type erased struct {
 func eraseOne(t *testing.T) *erased {
 	t.Helper()
 	w := newWorld(t)
-	e := &erased{world: w, replica: w.run(oftenRead, func(c *connector.Config) { c.SweepInterval = 2 * time.Second }), operator: w.operator()}
+	sweeping := func(c *connector.Config) { c.SweepInterval = 2 * time.Second }
+	e := &erased{world: w, replica: w.run(oftenRead, briefly, sweeping), operator: w.operator()}
 	e.data = w.marked(1)
 	e.uid = w.live(e.operator, e.data)
 	other := person(7)
@@ -130,6 +132,18 @@ func eraseOne(t *testing.T) *erased {
 	}
 	e.did = w.erase(e.operator, "src-1", ops.EraseOptions{})
 	return e
+}
+
+// briefly makes polls reach back for a second only.
+func briefly(c *connector.Config) { c.PollOverlap = time.Second }
+
+// leavePolls waits until no poll takes a candidate for a new one any more: a poll remembers those that no operation follows.
+func (w *world) leavePolls(uid string) {
+	w.Helper()
+	created := w.truth("default", uid).TimeCreated
+	w.eventually("polls to begin after the candidate was created", func() bool {
+		return w.cursors().pollStarted("poll.default").After(created.Add(3 * time.Second))
+	})
 }
 
 // nothingLeft looks for the person on the bus and on its disk.
@@ -288,7 +302,7 @@ func TestEraseRefusesWhatIsInFlight(t *testing.T) {
 	// What is in doubt stays so until the candidates can be listed.
 	lists := comeettest.Scope{Route: comeettest.ListCandidates}
 	w.fake.OutageOf(lists, comeettest.HTMLPage(503))
-	r := w.run(func(c *connector.Config) { c.RequestTimeout = bustest.Stretch(20 * time.Second) })
+	r := w.run(func(c *connector.Config) { c.RequestTimeout = bustest.Stretch(2 * time.Second) })
 	<-landed
 	w.refuseToErase(d, "e1", "(claimed)")
 	close(answer)
@@ -378,7 +392,7 @@ func TestEraseDiesAtEveryStep(t *testing.T) {
 		t.Run(id, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.run(oftenRead)
+			w.run(oftenRead, briefly)
 			d := w.operator()
 			data := w.marked(1)
 			uid := w.live(d, data)
@@ -647,11 +661,12 @@ func TestErasedOperationExpires(t *testing.T) {
 func TestStatusOfTheLastMoment(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.run()
+	w.run(briefly)
 	w.publish("e1", person(1))
 	w.eventuallyKept("e1", "created")
 	w.noneOutstanding("default")
 	uid := w.outcome("e1").Data.(*events.Accepted).CandidateUID
+	w.leavePolls(uid)
 	p := newProxy(t, w.NATSURL)
 	d := w.operator(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
 	held := p.set("$JS.API.STREAM.MSG.DELETE.", false)

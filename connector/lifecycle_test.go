@@ -109,7 +109,7 @@ func TestStop(t *testing.T) {
 	w.settled()
 	w.noneOutstanding("default")
 	if took := time.Since(begun); took > w.RequestTimeout {
-		t.Errorf("the rest took %v: it waited for leases, which are twice as long as %v", took, w.RequestTimeout)
+		t.Errorf("the rest took %v: it waited for leases, which take longer than %v", took, w.RequestTimeout)
 	}
 	if n := w.posts("default"); n != 6 {
 		t.Errorf("%d POSTs, want 6", n)

@@ -15,7 +15,10 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// An object store's Put may end before the client library's goroutine has looked at the channel that tells it to end.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
+}
 
 // patience bounds every wait of a test.
 var patience = bustest.Stretch(10 * time.Second)

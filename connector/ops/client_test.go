@@ -47,7 +47,8 @@ func setup(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.nc.Close)
-	if w.js, err = jetstream.New(w.nc, jetstream.WithDefaultTimeout(bustest.Stretch(5*time.Second))); err != nil {
+	patient := jetstream.WithDefaultTimeout(bustest.Stretch(5 * time.Second))
+	if w.js, err = jetstream.New(w.nc, patient, jetstream.WithPublishAsyncMaxPending(many)); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -64,7 +65,7 @@ func (w *world) client(t *testing.T) *ops.Client {
 }
 
 func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), bustest.Stretch(10*time.Second))
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -80,11 +81,14 @@ func TestOpenNeedsItsStreams(t *testing.T) {
 	}
 }
 
+// many is so many messages that a scan of them reports its progress once.
+const many = 10_000
+
 // A long scan says how far it has come.
 func TestExplainTellsProgress(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	const n = 10_000
+	const n = many
 	var last jetstream.PubAckFuture
 	for i := range n {
 		var err error
