@@ -140,7 +140,10 @@ func (w *world) eventuallyTrueOf(account, uid string) {
 		}
 	}()
 	w.eventually("the feed to end in the truth about "+uid, func() bool {
-		diff = difference(w.lastOf(account, uid).State, c)
+		diff = "nothing is told of it yet"
+		if told := w.read().statuses(account)[uid]; len(told) > 0 {
+			diff = difference(told[len(told)-1].State, c)
+		}
 		return diff == ""
 	})
 }
