@@ -105,7 +105,7 @@ func publishOne(ctx context.Context, natsURL string) (*events.Accepted, error) {
 	}
 	accepted, ok := event.Data.(*events.Accepted)
 	if !ok {
-		return nil, fmt.Errorf("%s is no outcome", event.Type)
+		return nil, fmt.Errorf("%s is no outcome", event.Type())
 	}
 	return accepted, nil
 }
