@@ -28,6 +28,7 @@ type feed []entry
 type entry struct {
 	subject string
 	seq     uint64
+	stored  time.Time // by the server's clock
 	events.Event
 }
 
@@ -72,7 +73,7 @@ func (w *world) read() feed {
 		if err != nil {
 			w.Fatalf("message %d on %s is not of the contract: %v", meta.Sequence.Stream, m.Subject(), err)
 		}
-		w.feed = append(w.feed, entry{m.Subject(), meta.Sequence.Stream, e})
+		w.feed = append(w.feed, entry{m.Subject(), meta.Sequence.Stream, meta.Timestamp, e})
 	}
 	return w.feed
 }
@@ -223,7 +224,7 @@ func (w *world) kept() feed {
 		if err != nil {
 			w.Fatal(err)
 		}
-		out = append(out, entry{m.Subject, seq, e})
+		out = append(out, entry{m.Subject, seq, m.Time, e})
 	}
 	slices.SortFunc(out, func(a, b entry) int { return int(a.seq) - int(b.seq) })
 	return out

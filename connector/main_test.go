@@ -81,6 +81,8 @@ type child struct {
 	AdminAddr string
 	// EventsMaxBytes bounds the events stream when it is made; 0 means 1 GiB.
 	EventsMaxBytes int64
+	// PlainHTTP allows a BaseURL without TLS that is not loopback.
+	PlainHTTP bool
 	// Bare makes it the benchmark's bare loop.
 	Bare bool
 }
@@ -102,7 +104,7 @@ func (c child) main() error {
 
 func (c child) config(log zerolog.Logger) connector.Config {
 	cfg := connector.Config{
-		NATSURL: c.NATSURL, BaseURL: c.BaseURL, Replica: c.Replica, AdminAddr: cmp.Or(c.AdminAddr, "off"), EventsMaxBytes: cmp.Or(c.EventsMaxBytes, 1<<30),
+		NATSURL: c.NATSURL, BaseURL: c.BaseURL, PlainHTTP: c.PlainHTTP, Replica: c.Replica, AdminAddr: cmp.Or(c.AdminAddr, "off"), EventsMaxBytes: cmp.Or(c.EventsMaxBytes, 1<<30),
 		RequestTimeout: c.RequestTimeout, SettleDelay: c.SettleDelay, PollInterval: c.PollInterval, PollOverlap: c.PollOverlap,
 		SweepInterval: c.SweepInterval, DeniedRetry: c.DeniedRetry, PositionsInterval: c.PositionsInterval,
 		RateLimit: c.RateLimit, NoRateLimit: c.RateLimit.Requests == 0, Workers: c.Workers, MemberTTL: c.MemberTTL, Log: log.With().Timestamp().Logger(),
@@ -122,12 +124,18 @@ type process struct {
 
 func startChild(t testing.TB, c child) *process {
 	t.Helper()
+	return startChildBy(t, exec.Command(os.Args[0]), c)
+}
+
+// startChildBy starts a child by a command that ends in the test binary.
+func startChildBy(t testing.TB, cmd *exec.Cmd, c child) *process {
+	t.Helper()
 	raw, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd: exec.Command(os.Args[0]), logs: new(logBuffer), gone: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), childEnv+"="+string(raw))
+	p := &process{cmd: cmd, logs: new(logBuffer), gone: make(chan struct{})}
+	p.cmd.Env = append(cmd.Environ(), childEnv+"="+string(raw))
 	p.cmd.Stderr, p.cmd.Stdout = p.logs, p.logs
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
