@@ -24,19 +24,20 @@ var imports = map[string]struct {
 	may []string
 	why string
 }{
-	"cmd/comeet-connector":  {[]string{"connector", "connector/admin", "connector/ops", "comeet", "events"}, "it parses, reads and prints; the flow and the bus are the connector's"},
-	"cmd/comeet-sandbox":    {[]string{"*"}, "it is the whole product in one process"},
-	"connector":             {[]string{"connector/bus", "connector/ledger", "connector/positions", "connector/admin", "events", "comeet"}, "it must work against the real Comeet and bus only"},
-	"connector/bus":         {nil, "it knows NATS and nothing of candidates"},
-	"connector/bus/bustest": {nil, "it is a server, not a client"},
-	"connector/ledger":      {[]string{"connector/bus", "events"}, "its sequences must not depend on what Comeet answered"},
-	"connector/positions":   {[]string{"connector/bus", "events", "comeet"}, "one rule decides where a candidate goes, live and in a dry run, whatever became of others"},
-	"connector/ops":         {[]string{"connector/bus", "connector/ledger", "connector/positions", "events", "comeet"}, "operators need the bus alone; comeet is for who asks explain to ask Comeet"},
-	"connector/admin":       {nil, "it shows what it is given and decides nothing"},
-	"events":                {[]string{"schemas"}, "other services use the contract without our flow"},
-	"comeet":                {nil, "the client is usable alone"},
-	"comeet/comeettest":     {[]string{"comeet"}, "the fake serves anybody's tests of a Comeet client"},
-	"schemas":               {nil, "they are files for every language"},
+	"cmd/comeet-connector":      {[]string{"connector", "connector/admin", "connector/ops", "comeet", "events"}, "it parses, reads and prints; the flow and the bus are the connector's"},
+	"cmd/comeet-sandbox":        {[]string{"*"}, "it is the whole product in one process"},
+	"connector":                 {[]string{"connector/bus", "connector/ledger", "connector/positions", "connector/admin", "events", "comeet"}, "it must work against the real Comeet and bus only"},
+	"connector/bus":             {nil, "it knows NATS and nothing of candidates"},
+	"connector/bus/bustest":     {nil, "it is a server, not a client"},
+	"connector/ledger":          {[]string{"connector/bus", "events"}, "its sequences must not depend on what Comeet answered"},
+	"connector/positions":       {[]string{"connector/bus", "connector/internal/latest", "events", "comeet"}, "one rule decides where a candidate goes, live and in a dry run, whatever became of others"},
+	"connector/ops":             {[]string{"connector/bus", "connector/ledger", "connector/positions", "events", "comeet"}, "operators need the bus alone; comeet is for who asks explain to ask Comeet"},
+	"connector/internal/latest": {nil, "it holds any value and knows none"},
+	"connector/admin":           {nil, "it shows what it is given and decides nothing"},
+	"events":                    {[]string{"schemas"}, "other services use the contract without our flow"},
+	"comeet":                    {nil, "the client is usable alone"},
+	"comeet/comeettest":         {[]string{"comeet"}, "the fake serves anybody's tests of a Comeet client"},
+	"schemas":                   {nil, "they are files for every language"},
 }
 
 // reserved are packages that only some folders may import, ours or not; "/..." covers what lies below.

@@ -3,13 +3,13 @@ package positions
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/internal/latest"
 )
 
 // refreshShare of the interval is the least time between two readings that unknown positions ask for, 10 s by default: one
@@ -26,11 +26,8 @@ type Catalogue struct {
 	// wanted asks for an early reading.
 	wanted chan struct{}
 
-	mu sync.Mutex // guards all below
 	// known is the last reading.
-	known Reading
-	// renewed is closed and replaced at every reading.
-	renewed chan struct{}
+	known latest.Value[Reading]
 }
 
 // Config is what a Catalogue works with. All fields are required.
@@ -64,14 +61,13 @@ var ErrUnavailable = errors.New("the positions cannot be read now")
 
 // New returns a Catalogue that knows nothing until Run reads.
 func New(cfg Config) *Catalogue {
-	return &Catalogue{cfg: cfg, wanted: make(chan struct{}, 1), renewed: make(chan struct{})}
+	return &Catalogue{cfg: cfg, wanted: make(chan struct{}, 1)}
 }
 
 // Latest is the last reading, be it usable or not. It does not block.
 func (c *Catalogue) Latest() Reading {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.known
+	known, _ := c.known.Get()
+	return known
 }
 
 // First is the last reading; it waits for the first one. Errors: ErrUnavailable, the context's.
@@ -91,23 +87,9 @@ func (c *Catalogue) ReadAfter(ctx context.Context, t time.Time) (Reading, error)
 
 // await gives up after the time that the next reading may take, so that an event does not block a worker that other events could use.
 func (c *Catalogue) await(ctx context.Context, enough func(Reading) bool) (Reading, error) {
-	late := time.NewTimer(c.cfg.RequestTimeout + 2*c.cfg.Interval/refreshShare)
-	defer late.Stop()
-	for {
-		c.mu.Lock()
-		known, renewed := c.known, c.renewed
-		c.mu.Unlock()
-		if enough(known) {
-			return known, nil
-		}
-		select {
-		case <-renewed:
-		case <-late.C:
-			return Reading{}, ErrUnavailable
-		case <-ctx.Done():
-			return Reading{}, context.Cause(ctx)
-		}
-	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.RequestTimeout+2*c.cfg.Interval/refreshShare, ErrUnavailable)
+	defer cancel()
+	return c.known.Await(ctx, enough)
 }
 
 // Run reads the positions until ctx ends, and returns nil then. A reading that failed is repeated soon, then ever later: after a short trouble nobody waits long for
@@ -169,11 +151,7 @@ func (c *Catalogue) refresh(ctx context.Context) error {
 }
 
 func (c *Catalogue) publish(r Reading) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.known = r
-	close(c.renewed)
-	c.renewed = make(chan struct{})
+	c.known.Set(r)
 	c.cfg.OnReading(r.List)
 }
 
