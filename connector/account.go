@@ -13,6 +13,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/connector/owner"
 	"github.com/comeet-connector/comeet-connector/connector/positions"
 	"github.com/comeet-connector/comeet-connector/events"
 )
@@ -63,16 +64,18 @@ type accountConfig struct {
 // run serves the account until ctx ends and the events in hand have come to an end of their own. It returns an error only if
 // the account must be built anew, such as after its consumer was deleted.
 func (a *account) run(ctx context.Context) error {
-	budget := &bookings{a: a}
+	budget := owner.NewBookings(owner.BookingsConfig{
+		Account: a.name, Replica: a.cfg.Replica, Bucket: a.cursors, Now: a.bus.Now, Gate: a.gate, Limit: a.cfg.RateLimit, Log: a.log,
+	})
 	if a.cfg.RateLimit.Requests > 0 {
-		if err := budget.takeOver(ctx); err != nil {
+		if err := budget.TakeOver(ctx); err != nil {
 			return ended(ctx, err)
 		}
-		defer budget.handOver(a.work)
+		defer budget.HandOver(a.work)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	if a.cfg.RateLimit.Requests > 0 {
-		g.Go(func() error { return budget.run(ctx) })
+		g.Go(func() error { return budget.Run(ctx) })
 	}
 	g.Go(func() error { return ended(ctx, a.gate.Run(ctx, a.comeet.Probe)) })
 	g.Go(func() error { return a.catalogue.Run(ctx) })

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
-	"github.com/comeet-connector/comeet-connector/connector"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ops"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -200,18 +200,15 @@ func (c *campaign) operate() {
 	switch c.IntN(4) {
 	case 0:
 		c.tell("account %s is paused", account)
-		c.withBus(func(ctx context.Context, cfg connector.Config) error {
-			return connector.PauseAccount(ctx, cfg, account, "drawn")
-		})
+		c.asOperator(func(ctx context.Context, o *ops.Client) error { return o.PauseAccount(ctx, account, "drawn") })
 	case 1:
 		c.tell("account %s is resumed", account)
 		c.resume(account)
 	case 2:
 		c.tell("the consumer of %s is deleted", account)
-		c.withBus(func(ctx context.Context, _ connector.Config) error {
-			_ = c.js.DeleteConsumer(ctx, bus.DefaultNames.Sourced, "comeet-"+account) // it may not exist yet
-			return nil
-		})
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_ = c.js.DeleteConsumer(ctx, bus.DefaultNames.Sourced, "comeet-"+account) // it may not exist yet
 	case 3:
 		if !c.sweeps && c.jumps > 0 {
 			return // a clock that is set back, and forward again before the next complete poll, is the sweep's
@@ -224,16 +221,21 @@ func (c *campaign) operate() {
 }
 
 func (c *campaign) resume(account string) {
-	c.withBus(func(ctx context.Context, cfg connector.Config) error {
-		_, err := connector.ResumeAccount(ctx, cfg, account)
+	c.asOperator(func(ctx context.Context, o *ops.Client) error {
+		_, err := o.ResumeAccount(ctx, account)
 		return err
 	})
 }
 
-func (c *campaign) withBus(do func(context.Context, connector.Config) error) {
+func (c *campaign) asOperator(do func(context.Context, *ops.Client) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := do(ctx, connector.Config{NATSURL: c.NATSURL}); err != nil {
+	o, err := ops.Open(ctx, ops.Config{NATSURL: c.NATSURL})
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer o.Close()
+	if err := do(ctx, o); err != nil {
 		c.Fatal(err)
 	}
 }

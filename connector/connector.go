@@ -5,8 +5,8 @@
 // so a process may be killed at any moment and another one goes on.
 //
 // The files follow one event: intake, decode, match, files, submit, settle, outcome, refuse, deadletter; then the way back: poll,
-// pending, sweep, status. Around them: account (what one account has for itself), connector (lifecycle), ownership and booking (who
-// serves an account), pause, room, expire, unserved, watchdog, metrics.
+// pending, sweep, status. Around them: account (what one account has for itself), connector and supervise (lifecycle),
+// room, expire, unserved, watchdog, metrics. Who serves an account is decided in package owner.
 //
 // Where a candidate goes is decided in package positions. What operators do is package ops: another process, which needs the bus alone.
 package connector
@@ -30,9 +30,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/admin"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
-	"github.com/comeet-connector/comeet-connector/connector/ledger"
-	"github.com/comeet-connector/comeet-connector/connector/positions"
-	"github.com/comeet-connector/comeet-connector/events"
+	"github.com/comeet-connector/comeet-connector/connector/owner"
 )
 
 // Connector is one replica.
@@ -44,7 +42,7 @@ type Connector struct {
 	clients     sync.Map
 	downloads   *http.Client
 	filesMemory *semaphore.Weighted
-	pauses      *pauses
+	pauses      *owner.Pauses
 	served      served
 	admin       *admin.Server
 	room        *room
@@ -174,12 +172,12 @@ func (c *Connector) serve(ctx context.Context) error {
 	if err != nil {
 		return ended(ctx, err)
 	}
-	members := newMembership(bucket, c.cfg.Replica, c.cfg.MemberTTL)
+	members := owner.NewMembers(bucket, c.cfg.Replica, c.cfg.MemberTTL, c.log)
 	held, err := b.Bucket(ctx, c.cfg.Names.Accounts)
 	if err != nil {
 		return ended(ctx, err)
 	}
-	c.pauses = newPauses(held, c.log)
+	c.pauses = owner.NewPauses(held, c.log)
 
 	// work outlives ctx by DrainTimeout, so that what is in hand can come to its end.
 	work, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -201,9 +199,9 @@ func (c *Connector) serve(ctx context.Context) error {
 			giveUp(err)
 		})
 	})
-	wg.Go(func() { c.pauses.run(ctx) })
+	wg.Go(func() { c.pauses.Run(ctx) })
 	wg.Go(func() { c.watchUnserved(ctx, b) })
-	wg.Go(func() { members.run(ctx, func(err error) { c.log.Warn().Err(err).Msg("membership is uncertain") }) })
+	wg.Go(func() { members.Run(ctx) })
 	for _, a := range c.cfg.Accounts {
 		wg.Go(func() { c.supervise(ctx, work, b, members, a) })
 	}
@@ -242,133 +240,6 @@ func (c *Connector) ledgerKept(ctx context.Context, b *bus.Bus) error {
 	}
 	return c.errLedgerLost()
 }
-
-// supervise serves one account while this replica owns it, building it anew when something under it was taken away.
-func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *membership, cfg Account) {
-	log := c.log.With().Str("account", cfg.Name).Logger()
-	for wait := time.Second; ; {
-		owned, changed := members.owns(cfg.Name)
-		if !owned {
-			c.served.leave(cfg.Name)
-			select {
-			case <-changed:
-				continue
-			case <-ctx.Done():
-				return
-			}
-		}
-		c.served.hold(cfg.Name)
-		begun := time.Now()
-		mine, lose := context.WithCancel(ctx)
-		watching := make(chan struct{})
-		go func() {
-			defer close(watching)
-			for owned, changed := owned, changed; owned; owned, changed = members.owns(cfg.Name) {
-				select {
-				case <-changed:
-				case <-mine.Done():
-					return
-				}
-			}
-			lose()
-		}()
-		log.Info().Msg("serving the account")
-		err := c.runAccount(mine, work, b, log, cfg)
-		lost := mine.Err() != nil
-		if ctx.Err() == nil && !lost {
-			c.served.fail(cfg.Name, err)
-		}
-		lose()
-		<-watching
-		switch {
-		case ctx.Err() != nil:
-			return
-		case lost:
-			log.Info().Msg("another replica serves the account now")
-			wait = time.Second
-			continue
-		case errors.Is(err, errOvertaken):
-			log.Warn().Err(err).Msg("the members disagree about who serves the account; looking again")
-		default:
-			log.Error().Err(err).Dur("again_in", wait).Msg("the account stopped; starting it anew")
-		}
-		if time.Since(begun) > time.Minute {
-			wait = time.Second
-		}
-		for {
-			if !rest(ctx, wait) {
-				return
-			}
-			wait = min(2*wait, 30*time.Second)
-			err := c.ledgerKept(ctx, b)
-			if err == nil {
-				break
-			}
-			if ctx.Err() == nil {
-				log.Error().Err(err).Dur("again_in", wait).Msg("not serving the account")
-			}
-		}
-		if err := b.Ensure(ctx, c.cfg.layout()); err != nil && ctx.Err() == nil {
-			log.Error().Err(err).Msg("the bus is not as the connector needs it")
-		}
-	}
-}
-
-func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolog.Logger, cfg Account) error {
-	// A client of its own for each term of ownership: what was sent in an earlier one is in the budget record.
-	client, err := c.newClient(cfg)
-	if err != nil {
-		return err
-	}
-	c.clients.Store(cfg.Name, client)
-	defer c.clients.Delete(cfg.Name)
-	c.pauses.admit(ctx, cfg.Name, client.Gate())
-	a := &account{
-		name: cfg.Name, log: log, metrics: c.metrics.of(cfg.Name), bus: b, ledger: ledger.New(b, c.cfg.Names.Events),
-		cfg:    accountConfig{Config: c.cfg, Account: cfg, Workers: cfg.Workers, PollInterval: cfg.PollInterval, RateLimit: cfg.RateLimit},
-		comeet: client, gate: client.Gate(), downloads: c.downloads, room: c.room, work: work,
-		filesMemory: c.filesMemory, filesShare: semaphore.NewWeighted(accountFilesMemory),
-	}
-	a.metrics.begin()
-	defer a.metrics.end()
-	st, err := b.StreamState(ctx, c.cfg.Names.Sourced, "")
-	if err != nil {
-		return err
-	}
-	a.streamCreated, a.ageLimit = st.Created, ageLimit(st.MaxAge)
-	subjects := []string{events.SourcedSubject(cfg.Name)}
-	if cfg.Name == events.DefaultAccount {
-		subjects = append(subjects, events.SourcedSubject(""))
-	}
-	a.consumer, err = b.Consumer(ctx, bus.ConsumerSpec{
-		Stream: c.cfg.Names.Sourced, Durable: consumerOf(cfg.Name), Subjects: subjects,
-		AckWait: c.cfg.lease(), MaxAckPending: maxAckPending(cfg.Workers),
-	})
-	if err != nil {
-		return err
-	}
-	if a.cursors, err = b.Bucket(ctx, c.cfg.Names.Cursors); err != nil {
-		return err
-	}
-	listed, err := b.Bucket(ctx, c.cfg.Names.Positions)
-	if err != nil {
-		return err
-	}
-	a.catalogue = positions.New(positions.Config{
-		Account: cfg.Name, Comeet: client, Bucket: listed, Now: b.Now, Interval: c.cfg.PositionsInterval, RequestTimeout: c.cfg.RequestTimeout,
-		OnReading: a.metrics.positions, Log: log,
-	})
-	if a.objects, err = b.Objects(ctx, c.cfg.Names.Files); err != nil {
-		return err
-	}
-	// From here on it is served. What was wrong before is forgotten when it has been so for a while.
-	served := time.AfterFunc(watchPause, func() { c.served.mend(cfg.Name) })
-	defer served.Stop()
-	return a.run(ctx)
-}
-
-// consumerOf names an account's durable consumer.
-func consumerOf(account string) string { return "comeet-" + account }
 
 // replicaName is the host's name and something of this process's own.
 func replicaName() string {

@@ -5,11 +5,35 @@ import (
 	"testing"
 	"time"
 
+	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
 const day = 24 * time.Hour
+
+// accountOn is an account on a bus of its own, as far as an expiring event needs one.
+func accountOn(t *testing.T) *account {
+	t.Helper()
+	s, err := bustest.Start(bustest.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	b, err := bus.Connect(t.Context(), bus.Config{URL: s.ClientURL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if err := b.Ensure(t.Context(), bus.Layout{Names: bus.DefaultNames, EventsMaxBytes: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	a := &account{name: "default", bus: b, ledger: ledger.New(b, bus.DefaultNames.Events), gate: comeet.NewGate(comeet.GateConfig{}), ageLimit: ageLimit(0)}
+	a.cfg.Config = Config{}.WithDefaults()
+	return a
+}
 
 // No event outlives the ledger's memory, whatever its stream keeps.
 func TestAgeLimit(t *testing.T) {
@@ -27,12 +51,10 @@ func TestAgeLimit(t *testing.T) {
 // keep events for days, so what a worker does then is asked of it here.
 func TestExpiringEventLeavesAYoungClaimAlone(t *testing.T) {
 	t.Parallel()
-	url := startServer(t).ClientURL()
 	for name, claimed := range map[string]events.ClaimState{"a request may be running": events.StateClaimed, "in doubt": events.StateInDoubt} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := accountOn(t, url)
-			a.ageLimit = ageLimit(0)
+			a := accountOn(t)
 			data := &events.Sourced{Candidate: events.Candidate{ID: name}, Position: events.Position{UID: "87.405"}}
 			op := ledger.OpOf(a.name, "/scout", data)
 			claim, _, err := a.ledger.Put(t.Context(), op, 0, a.eventOf(&events.Claimed{

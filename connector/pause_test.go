@@ -1,17 +1,13 @@
 package connector_test
 
-import (
-	"testing"
-
-	"github.com/comeet-connector/comeet-connector/connector"
-)
+import "testing"
 
 // An operator pauses one account: its events wait, also over a restart, the other account's do not; nothing is lost.
 func TestPausedAccountWaitsAndOthersDoNot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, accounts("acme", "default"))
-	ctx, cfg := t.Context(), connector.Config{NATSURL: w.NATSURL}
-	if err := connector.PauseAccount(ctx, cfg, "acme", "contract under review"); err != nil {
+	ctx, operator := t.Context(), w.operator()
+	if err := operator.PauseAccount(ctx, "acme", "contract under review"); err != nil {
 		t.Fatal(err)
 	}
 	first := w.run()
@@ -25,11 +21,11 @@ func TestPausedAccountWaitsAndOthersDoNot(t *testing.T) {
 	if n := len(w.fake.Candidates("acme")); n != 0 {
 		t.Fatalf("%d candidates of the paused account", n)
 	}
-	held, err := connector.Pauses(ctx, cfg)
+	held, err := operator.PausedAccounts(ctx)
 	if err != nil || len(held) != 1 || held[0].Account != "acme" || held[0].Reason != "contract under review" {
 		t.Fatalf("pauses %+v, %v", held, err)
 	}
-	if paused, err := connector.ResumeAccount(ctx, cfg, "acme"); err != nil || !paused {
+	if paused, err := operator.ResumeAccount(ctx, "acme"); err != nil || !paused {
 		t.Fatalf("paused before: %v, %v", paused, err)
 	}
 	w.outcome("held")

@@ -6,8 +6,6 @@ import (
 	"io"
 	"text/tabwriter"
 	"time"
-
-	"github.com/comeet-connector/comeet-connector/connector"
 )
 
 // accountsCommand holds accounts back and lets them go on, whichever replica serves them.
@@ -21,11 +19,12 @@ type pausedCommand struct{}
 
 // Run lists the pauses.
 func (pausedCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
-	cfg, err := s.busConfig()
+	c, err := s.openOps(ctx)
 	if err != nil {
 		return err
 	}
-	held, err := connector.Pauses(ctx, quietly(cfg))
+	defer c.Close()
+	held, err := c.PausedAccounts(ctx)
 	if err != nil {
 		return err
 	}
@@ -44,11 +43,12 @@ type pauseCommand struct {
 
 // Run pauses.
 func (c pauseCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
-	cfg, err := s.busConfig()
+	client, err := s.openOps(ctx)
 	if err != nil {
 		return err
 	}
-	if err := connector.PauseAccount(ctx, quietly(cfg), c.Account, c.Reason); err != nil {
+	defer client.Close()
+	if err := client.PauseAccount(ctx, c.Account, c.Reason); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "account %s is paused\n", c.Account)
@@ -61,11 +61,12 @@ type resumeCommand struct {
 
 // Run resumes.
 func (c resumeCommand) Run(ctx context.Context, s *settings, out io.Writer) error {
-	cfg, err := s.busConfig()
+	client, err := s.openOps(ctx)
 	if err != nil {
 		return err
 	}
-	paused, err := connector.ResumeAccount(ctx, quietly(cfg), c.Account)
+	defer client.Close()
+	paused, err := client.ResumeAccount(ctx, c.Account)
 	if err != nil {
 		return err
 	}

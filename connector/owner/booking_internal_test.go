@@ -1,19 +1,22 @@
-package connector
+package owner
 
 import (
 	"errors"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
-	"github.com/comeet-connector/comeet-connector/connector/ledger"
 )
 
-// accountOn is an account on a bus, as far as it needs one. Which replica owns an account is hashed from random names, so two owners
-// at the same moment are made here.
-func accountOn(t *testing.T, url string) *account {
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bookingsOn are the bookings of one owner. Which replica owns an account is hashed from random names, so two owners at the same
+// moment are made here.
+func bookingsOn(t *testing.T, url string) *Bookings {
 	t.Helper()
 	b, err := bus.Connect(t.Context(), bus.Config{URL: url})
 	if err != nil {
@@ -23,19 +26,14 @@ func accountOn(t *testing.T, url string) *account {
 	if err := b.Ensure(t.Context(), bus.Layout{Names: bus.DefaultNames, EventsMaxBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	a := &account{name: "default", bus: b, ledger: ledger.New(b, bus.DefaultNames.Events)}
-	a.cfg.Config = Config{Replica: "the same name"}.WithDefaults()
-	a.cfg.RateLimit = comeet.Limit{Requests: 50, Window: 2 * time.Second}
-	a.gate = comeet.NewGate(comeet.GateConfig{Limit: a.cfg.RateLimit})
-	if a.cursors, err = b.Bucket(t.Context(), bus.DefaultNames.Cursors); err != nil {
+	cursors, err := b.Bucket(t.Context(), bus.DefaultNames.Cursors)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return a
-}
-
-func bookingsOn(t *testing.T, url string) *bookings {
-	t.Helper()
-	return &bookings{a: accountOn(t, url)}
+	limit := comeet.Limit{Requests: 50, Window: 2 * time.Second}
+	return NewBookings(BookingsConfig{
+		Account: "default", Replica: "the same name", Bucket: cursors, Now: b.Now, Gate: comeet.NewGate(comeet.GateConfig{Limit: limit}), Limit: limit,
+	})
 }
 
 func startServer(t *testing.T) *bustest.Server {
@@ -53,16 +51,16 @@ func TestTwoFreshOwnersDoNotShareABooking(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	one, two := bookingsOn(t, s.ClientURL()), bookingsOn(t, s.ClientURL())
-	if err := one.takeOver(t.Context()); err != nil {
+	if err := one.TakeOver(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := two.book(t.Context()); !errors.Is(err, errOvertaken) {
+	if err := two.book(t.Context()); !errors.Is(err, ErrOvertaken) {
 		t.Errorf("the second booked from the same empty record: %v", err)
 	}
-	if err := two.takeOver(t.Context()); err != nil {
+	if err := two.TakeOver(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := one.book(t.Context()); !errors.Is(err, errOvertaken) {
+	if err := one.book(t.Context()); !errors.Is(err, ErrOvertaken) {
 		t.Errorf("the first goes on after it was taken over: %v", err)
 	}
 }
@@ -71,13 +69,13 @@ func TestTwoFreshOwnersDoNotShareABooking(t *testing.T) {
 func TestBudgetRecordWithoutOwner(t *testing.T) {
 	t.Parallel()
 	b := bookingsOn(t, startServer(t).ClientURL())
-	if err := b.a.cursors.Put(t.Context(), b.key(), []byte(`{"submissions":[0,0,0,0,0],"polls":[0,0]}`)); err != nil {
+	if err := b.cfg.Bucket.Put(t.Context(), b.key(), []byte(`{"submissions":[0,0,0,0,0],"polls":[0,0]}`)); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.takeOver(t.Context()); err != nil {
+	if err := b.TakeOver(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := b.a.gate.State().Budget; got.Submissions != 5 || got.Polls != 2 {
+	if got := b.cfg.Gate.State().Budget; got.Submissions != 5 || got.Polls != 2 {
 		t.Errorf("%+v is taken over, want 5 submissions and 2 polls", got)
 	}
 }
@@ -92,7 +90,7 @@ func TestLateBookingIsRepeatedAtOnce(t *testing.T) {
 	}
 	t.Cleanup(p.Close)
 	b := bookingsOn(t, p.URL())
-	if err := b.takeOver(t.Context()); err != nil {
+	if err := b.TakeOver(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	p.Mute(true)
@@ -104,7 +102,7 @@ func TestLateBookingIsRepeatedAtOnce(t *testing.T) {
 	if err := <-booked; err != nil {
 		t.Fatal(err)
 	}
-	if permit, ok := b.a.gate.TryAcquire(comeet.Submit, comeet.CanSubmit); !ok {
+	if permit, ok := b.cfg.Gate.TryAcquire(comeet.Submit, comeet.CanSubmit); !ok {
 		t.Error("nothing may be sent after the booking")
 	} else {
 		permit.Release()
