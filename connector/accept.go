@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/connector/track"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -106,7 +107,7 @@ func (s *submission) finishFollowed(accepted ledger.Entry, claim *events.Claimed
 			return err
 		}
 		if c.candidate != nil {
-			if err := s.observe(s.work, sighting{uid: uid, candidate: c.candidate, seen: s.seenAt(c.date)}); err != nil {
+			if err := s.track.Observe(s.work, uid, c.candidate, c.date); err != nil {
 				return err
 			}
 		}
@@ -144,17 +145,8 @@ func (s *submission) finishDuplicate(first *events.Accepted) error {
 // putFirstStatus publishes the first state that was seen of a candidate, unless there is one already. It
 // is the memory of which uid is whose. Of a candidate that Comeet did not show only that is known.
 func (s *submission) putFirstStatus(uid string, c shown) (ledger.Entry, bool, error) {
-	st := events.StatusChanged{
-		Account: s.Op.Account, Operation: s.Op.ID, CandidateID: s.CandidateID, CandidateUID: uid, Sourced: s.ref(),
-		Changed: []events.Change{events.ChangedFirstSeen}, SeenAt: s.seenAt(c.date),
-	}
-	if c.candidate != nil {
-		st.State = stateOver(events.State{ProspectStatus: s.Data.Candidate.ProspectStatus}, c.candidate)
-		st.TimeLastStatusChanged = timeText(c.candidate.TimeLastStatusChanged)
-	}
-	entry, won, err := s.ledger.PutStatus(s.work, s.Op.Account, uid, 0, s.statusEvent(st, 0, s.Event.Extensions()))
-	if err != nil {
-		return entry, false, fmt.Errorf("write the first status of candidate_uid %s: %w", uid, err)
-	}
-	return entry, won, nil
+	return s.track.First(s.work, track.First{
+		Operation: s.Op.ID, CandidateID: s.CandidateID, CandidateUID: uid, Sourced: s.ref(),
+		Known: events.State{ProspectStatus: s.Data.Candidate.ProspectStatus}, Candidate: c.candidate, Date: c.date, Trace: s.Event.Extensions(),
+	})
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/connector/owner"
 	"github.com/comeet-connector/comeet-connector/connector/positions"
-	"github.com/comeet-connector/comeet-connector/events"
+	"github.com/comeet-connector/comeet-connector/connector/track"
 )
 
 // account is everything that one Comeet account has for itself: budget, breaker, consumer, catalogue and poller. Nothing of
@@ -36,6 +36,7 @@ type account struct {
 	// ageLimit is how old an event may get.
 	ageLimit  time.Duration
 	catalogue *positions.Catalogue
+	track     *track.Tracker
 	cursors   *bus.Bucket
 	objects   *bus.Objects
 	downloads *http.Client
@@ -46,7 +47,6 @@ type account struct {
 	posts    postStats
 	inHand   inHand
 	progress progress
-	ours     ownSource
 	// work ends when the connector gives up waiting for what is in hand.
 	work context.Context
 }
@@ -79,8 +79,8 @@ func (a *account) run(ctx context.Context) error {
 	}
 	g.Go(func() error { return ended(ctx, a.gate.Run(ctx, a.comeet.Probe)) })
 	g.Go(func() error { return a.catalogue.Run(ctx) })
-	g.Go(func() error { return a.poll(ctx) })
-	g.Go(func() error { return a.sweep(ctx) })
+	g.Go(func() error { return a.track.Poll(ctx) })
+	g.Go(func() error { return a.track.Sweep(ctx) })
 	g.Go(func() error { return a.take(ctx) })
 	g.Go(func() error { return a.endExpired(ctx) })
 	g.Go(func() error { return a.watch(ctx) })
@@ -94,13 +94,6 @@ func ended(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
-}
-
-// eventOf is an event of ours; outcomes and statuses give it their own id.
-func (a *account) eventOf(data events.Data) events.Event {
-	e := events.New(a.cfg.EventSource, ledger.NewID(), data)
-	e.SetTime(a.now())
-	return events.Event{Event: e, Data: data}
 }
 
 // comeetNow is the best guess at Comeet's clock.

@@ -7,14 +7,13 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
+	"github.com/comeet-connector/comeet-connector/connector/track"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
 // Whether an attempt that got no answer has landed is decided by a look-up when nothing of it can be on its way any more. What breaks
 // that rule is beyond the connector: a virtual machine that was suspended with bytes in its kernel, a proxy that holds a request for
 // longer than ProxyHold. So the candidate that comes of it is looked for once more, reported and followed.
-
-const overtakenMessage = "overtaken: Comeet took a submission that had been given up, after the operation had ended without it; compare the candidates at Comeet and merge or delete one"
 
 // overtaken reports a candidate that Comeet has although the operation ended without it, and follows it. last is the entry that the
 // operation ended with.
@@ -28,10 +27,9 @@ func (s *submission) overtaken(last ledger.Entry, second shown) error {
 			return err
 		}
 	}
-	s.metrics.overtaken.Inc()
-	s.log.Error().Str("candidate_id", s.CandidateID).Str("operation", s.Op.ID).Str("position_uid", second.candidate.PositionUID).
-		Str("candidate_uid", first).Str("second_candidate_uid", second.candidate.UID).
-		Msg(overtakenMessage)
+	s.track.ReportSecond(first, track.First{
+		Operation: s.Op.ID, CandidateID: s.CandidateID, CandidateUID: second.candidate.UID, Candidate: second.candidate,
+	})
 	return nil
 }
 
@@ -89,7 +87,7 @@ func (s *submission) secondOf(first *events.Accepted, claim *events.Claimed) (se
 	}
 	since := claim.ComeetTime
 	err = s.readCreated(since, func(c *comeet.Candidate, seen time.Time) (bool, error) {
-		if c.UID == uid || c.TimeCreated.Before(since) || !sameSource(s.ours.source(nil), sourceOf(c)) {
+		if c.UID == uid || c.TimeCreated.Before(since) || !s.track.MayBeOurs(c) {
 			return false, nil
 		}
 		ok, followed, err := s.mayBeOurs(claim, since, c)

@@ -4,11 +4,11 @@
 // is created for an operation; every state that a poll sees reaches the bus once and in order. All state lives in JetStream,
 // so a process may be killed at any moment and another one goes on.
 //
-// The files follow one event: intake, decode, match, files, submit, settle, outcome, refuse, deadletter; then the way back: poll,
-// pending, sweep, status. Around them: account (what one account has for itself), connector and supervise (lifecycle),
-// room, expire, unserved, watchdog, metrics. Who serves an account is decided in package owner.
+// The files follow one event: intake, decode, match, files, submit, settle, outcome, refuse, deadletter. Around them: account (what
+// one account has for itself), connector and supervise (lifecycle), room, expire, unserved, watchdog, metrics.
 //
-// Where a candidate goes is decided in package positions. What operators do is package ops: another process, which needs the bus alone.
+// The way back is package track. Who serves an account is decided in package owner, where a candidate goes in package positions. What
+// operators do is package ops: another process, which needs the bus alone.
 package connector
 
 import (

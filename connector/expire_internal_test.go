@@ -57,10 +57,10 @@ func TestExpiringEventLeavesAYoungClaimAlone(t *testing.T) {
 			a := accountOn(t)
 			data := &events.Sourced{Candidate: events.Candidate{ID: name}, Position: events.Position{UID: "87.405"}}
 			op := ledger.OpOf(a.name, "/scout", data)
-			claim, _, err := a.ledger.Put(t.Context(), op, 0, a.eventOf(&events.Claimed{
+			claim, _, err := a.ledger.Put(t.Context(), op, 0, ledger.NewEvent("/connector", a.bus.Now(), &events.Claimed{
 				Account: op.Account, Operation: op.ID, State: claimed, Attempt: 1, PositionUID: "87.405", MatchedBy: events.MatchedByUID,
 				PartnerCandidateID: "p", Owner: "another", ComeetTime: time.Now(), Sourced: events.SourcedRef{Source: "/scout", ID: "the other"},
-			}))
+			}, nil))
 			if err != nil {
 				t.Fatal(err)
 			}

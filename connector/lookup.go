@@ -13,6 +13,9 @@ import (
 // clockMargin is how far before the claim a candidate may have been created by Comeet's clock and still be ours.
 const clockMargin = 10 * time.Minute
 
+// pageSize is how many candidates are asked for per page; Comeet may give fewer.
+const pageSize = 500
+
 // lookUp searches the candidates created since the claim for ours. readable is false if this account may not read candidates.
 func (s *submission) lookUp(claim *events.Claimed) (found *shown, readable bool, err error) {
 	if found, err := s.noted(claim); found != nil || err != nil {

@@ -120,6 +120,32 @@ func (m *accountMetrics) end() {
 	}
 }
 
+// StatusPublished implements track.Metrics.
+func (m *accountMetrics) StatusPublished() { m.statuses.Inc() }
+
+// Overtaken implements track.Metrics.
+func (m *accountMetrics) Overtaken() { m.overtaken.Inc() }
+
+// PollCompleted implements track.Metrics.
+func (m *accountMetrics) PollCompleted(unread int) {
+	m.pollsCompleted.Inc()
+	m.lastPoll.SetToCurrentTime()
+	m.pollUnread.Set(float64(unread))
+}
+
+// PollFailed implements track.Metrics.
+func (m *accountMetrics) PollFailed() { m.pollsFailed.Inc() }
+
+// SweepCompleted implements track.Metrics.
+func (m *accountMetrics) SweepCompleted(unread int) {
+	m.sweepsCompleted.Inc()
+	m.lastSweep.SetToCurrentTime()
+	m.sweepUnread.Set(float64(unread))
+}
+
+// SweepFailed implements track.Metrics.
+func (m *accountMetrics) SweepFailed() { m.sweepsFailed.Inc() }
+
 func (m *accountMetrics) accepted(o events.Outcome) prometheus.Counter {
 	return m.m.outcomes.WithLabelValues(m.account, string(o))
 }

@@ -181,8 +181,7 @@ func (s *submission) outcome(op ledger.Op, data events.Data) events.Event {
 
 // newEvent is an event of the connector's about the sourced one, with its trace.
 func (s *submission) newEvent(data events.Data) events.Event {
-	e := s.eventOf(data)
+	e := ledger.NewEvent(s.cfg.EventSource, s.bus.Now(), data, s.Event.Extensions())
 	e.SetSubject(s.CandidateID)
-	carryTrace(&e, s.Event.Extensions())
 	return e
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/connector/owner"
 	"github.com/comeet-connector/comeet-connector/connector/positions"
+	"github.com/comeet-connector/comeet-connector/connector/track"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -110,6 +111,11 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	a.catalogue = positions.New(positions.Config{
 		Account: cfg.Name, Comeet: client, Bucket: listed, Now: b.Now, Interval: c.cfg.PositionsInterval, RequestTimeout: c.cfg.RequestTimeout,
 		OnReading: a.metrics.positions, Log: log,
+	})
+	a.track = track.New(track.Config{
+		Account: cfg.Name, Comeet: client, Bus: b, Events: c.cfg.Names.Events, Ledger: a.ledger, Cursors: a.cursors, Source: c.cfg.EventSource,
+		PollInterval: cfg.PollInterval, PollOverlap: c.cfg.PollOverlap, SweepInterval: c.cfg.SweepInterval,
+		StrayAfter: 2*c.cfg.lease() + 128*c.cfg.settleDelay(), WaitForCapacity: c.room.wait, Metrics: a.metrics, Log: log,
 	})
 	if a.objects, err = b.Objects(ctx, c.cfg.Names.Files); err != nil {
 		return err

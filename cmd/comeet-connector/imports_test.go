@@ -1,6 +1,7 @@
 package main
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -26,12 +27,13 @@ var imports = map[string]struct {
 }{
 	"cmd/comeet-connector":      {[]string{"connector", "connector/admin", "connector/ops", "comeet", "events"}, "it parses, reads and prints; the flow and the bus are the connector's"},
 	"cmd/comeet-sandbox":        {[]string{"*"}, "it is the whole product in one process"},
-	"connector":                 {[]string{"connector/bus", "connector/internal/latest", "connector/ledger", "connector/owner", "connector/positions", "connector/admin", "events", "comeet"}, "it must work against the real Comeet and bus only"},
+	"connector":                 {[]string{"connector/bus", "connector/internal/latest", "connector/ledger", "connector/owner", "connector/positions", "connector/track", "connector/admin", "events", "comeet"}, "it must work against the real Comeet and bus only"},
 	"connector/bus":             {nil, "it knows NATS and nothing of candidates"},
 	"connector/bus/bustest":     {nil, "it is a server, not a client"},
 	"connector/ledger":          {[]string{"connector/bus", "events"}, "its sequences must not depend on what Comeet answered"},
 	"connector/positions":       {[]string{"connector/bus", "connector/internal/latest", "events", "comeet"}, "one rule decides where a candidate goes, live and in a dry run, whatever became of others"},
 	"connector/owner":           {[]string{"connector/bus", "connector/internal/latest", "comeet"}, "who serves is not who submits"},
+	"connector/track":           {[]string{"connector/bus", "connector/ledger", "events", "comeet"}, "the way back knows no event of a sourcing service"},
 	"connector/ops":             {[]string{"connector/bus", "connector/ledger", "connector/owner", "connector/positions", "events", "comeet"}, "operators need the bus alone; comeet is for who asks explain to ask Comeet"},
 	"connector/internal/latest": {nil, "it holds any value and knows none"},
 	"connector/admin":           {nil, "it shows what it is given and decides nothing"},
@@ -55,6 +57,44 @@ var reserved = []struct {
 	{"github.com/sony/gobreaker/v2", []string{"comeet"}, "its traps are dealt with in one place"},
 	{"github.com/prometheus/...", []string{"connector", "connector/admin"}, "libraries of ours are usable without metrics"},
 	{"testing", nil, "test code does not ship"},
+}
+
+// withheld are names that a folder must not use of packages that it may import.
+var withheld = map[string]struct {
+	names []string
+	why   string
+}{
+	"connector/track": {[]string{"events.Sourced", "events.Candidate", "events.TypeSourced", "events.SourcedSubject", "ledger.ReadSourced", "ledger.OpOf"}, "the way back knows no event of a sourcing service"},
+}
+
+func TestWithheldNames(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	walk(t, func(folder, file string) {
+		rule, ok := withheld[folder]
+		if !ok {
+			return
+		}
+		seen[folder] = true
+		set := token.NewFileSet()
+		f, err := parser.ParseFile(set, file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok {
+				if pkg, ok := s.X.(*ast.Ident); ok && slices.Contains(rule.names, pkg.Name+"."+s.Sel.Name) {
+					t.Errorf("%s: %s must not use %s.%s: %s", set.Position(s.Pos()), folder, pkg.Name, s.Sel.Name, rule.why)
+				}
+			}
+			return true
+		})
+	})
+	for folder := range withheld {
+		if !seen[folder] {
+			t.Errorf("%s has no files", folder)
+		}
+	}
 }
 
 func TestImports(t *testing.T) {

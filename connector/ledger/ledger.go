@@ -46,6 +46,19 @@ type Entry struct {
 	Event events.Event
 }
 
+// NewEvent is the event of an entry that the connector calling itself source writes at a time. It carries on the trace of the sourced
+// event, out of that event's extensions. The caller adds Subject, and an ID of its own where the entry has one.
+func NewEvent(source string, at time.Time, data events.Data, sourced map[string]any) events.Event {
+	e := events.Event{Event: events.New(source, NewID(), data), Data: data}
+	e.SetTime(at.UTC().Truncate(time.Millisecond))
+	for _, name := range []string{events.ExtTraceparent, events.ExtTracestate} {
+		if v, ok := sourced[name].(string); ok && v != "" {
+			e.SetExtension(name, v)
+		}
+	}
+	return e
+}
+
 // Claimed is the entry's claim, or nil.
 func (e Entry) Claimed() *events.Claimed { c, _ := e.Event.Data.(*events.Claimed); return c }
 

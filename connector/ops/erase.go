@@ -379,9 +379,7 @@ func (e *eraser) writeErased(ctx context.Context) error {
 			continue
 		}
 		erased := &events.Claimed{Account: a.op.Account, Operation: a.op.ID, State: events.StateErased}
-		entry := events.Event{Event: events.New(e.cfg.EventSource, ledger.NewID(), erased), Data: erased}
-		entry.SetTime(e.bus.Now().UTC())
-		_, won, err := e.ledger.Put(ctx, a.op, a.last.Seq, entry)
+		_, won, err := e.ledger.Put(ctx, a.op, a.last.Seq, ledger.NewEvent(e.cfg.EventSource, e.bus.Now(), erased, nil))
 		if err != nil {
 			return err
 		}

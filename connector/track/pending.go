@@ -1,4 +1,4 @@
-package connector
+package track
 
 import (
 	"context"
@@ -16,7 +16,8 @@ const (
 	goneAfter = 10
 )
 
-// pending is a candidate that a run could not read. The cursor moves on without it, and later runs look at it.
+// pending is a candidate that a run could not read. The cursor moves on without it, and later runs
+// read it again.
 type pending struct {
 	UID string `json:"uid"`
 	// Deleted says that a list called it deleted.
@@ -25,7 +26,7 @@ type pending struct {
 	Runs int `json:"runs"`
 }
 
-// due reports whether this run looks at it: ever more rarely, since each look costs a request.
+// due reports whether this run reads it: ever more rarely, since each time costs a request.
 func (p pending) due() bool { return p.Runs&(p.Runs-1) == 0 || p.Runs%64 == 0 }
 
 // leftovers are what a run leaves to later ones.
@@ -53,29 +54,29 @@ func (l *leftovers) leave(p pending, why error) (isNew bool) {
 	return true
 }
 
-// observeOrLeave publishes what a look shows. A candidate that must be read anew and that Comeet cannot show is left to later
-// runs: neither the others' changes nor the cursor wait for it.
-func (a *account) observeOrLeave(ctx context.Context, s sighting, left *leftovers) error {
-	if i := left.find(s.uid); i >= 0 && left.list[i].Deleted && s.candidate.Deleted {
-		return nil // lists go on calling it deleted; its next look has its turn
+// observeOrLeave publishes what a reading shows. A candidate that must be read again, and that Comeet
+// cannot show, is left to later runs: neither the others' changes nor the cursor wait for it.
+func (t *Tracker) observeOrLeave(ctx context.Context, r reading, left *leftovers) error {
+	if i := left.find(r.uid); i >= 0 && left.list[i].Deleted && r.candidate.Deleted {
+		return nil // lists go on calling it deleted; checkPending has read it, or will when it is due
 	}
-	err := a.observe(ctx, s)
+	err := t.observe(ctx, r)
 	if !isOfOneCandidate(err) {
 		return err
 	}
-	if left.leave(pending{UID: s.uid, Deleted: s.candidate.Deleted}, err) {
-		a.log.Warn().Err(err).Msg("Comeet cannot show a candidate; later polls look at it again")
+	if left.leave(pending{UID: r.uid, Deleted: r.candidate.Deleted}, err) {
+		t.cfg.Log.Warn().Err(err).Msg("Comeet cannot show a candidate; later polls look at it again")
 	}
 	return nil
 }
 
-// lookAtPending looks at those whom earlier runs could not read, and returns who is left.
-func (a *account) lookAtPending(ctx context.Context, list []pending) (leftovers, error) {
+// checkPending reads those that earlier runs could not read, and returns who is left.
+func (t *Tracker) checkPending(ctx context.Context, list []pending) (leftovers, error) {
 	var left leftovers
 	for _, p := range list {
 		p.Runs++
 		if p.due() {
-			err := a.lookAtOne(ctx, p)
+			err := t.checkOne(ctx, p)
 			if err == nil {
 				continue
 			}
@@ -88,23 +89,14 @@ func (a *account) lookAtPending(ctx context.Context, list []pending) (leftovers,
 	return left, nil
 }
 
-func (a *account) lookAtOne(ctx context.Context, p pending) error {
-	s := sighting{uid: p.UID, candidate: &comeet.Candidate{UID: p.UID, Deleted: true}, runs: p.Runs}
+func (t *Tracker) checkOne(ctx context.Context, p pending) error {
+	r := reading{uid: p.UID, candidate: &comeet.Candidate{UID: p.UID, Deleted: true}, runs: p.Runs}
 	if !p.Deleted {
-		var shown bool
+		var visible bool
 		var err error
-		if s, shown, err = a.look(ctx, p.UID, comeet.Poll); err != nil || !shown {
+		if r, visible, err = t.fetch(ctx, p.UID, comeet.Poll); err != nil || !visible {
 			return err
 		}
 	}
-	return a.observe(ctx, s)
-}
-
-// isOfOneCandidate reports whether a look at a candidate failed in a way that may be that candidate's own.
-func isOfOneCandidate(err error) bool {
-	switch comeet.KindOf(err) {
-	case comeet.Unavailable, comeet.Invalid, comeet.NoPosition, comeet.Gone, comeet.Denied:
-		return true
-	}
-	return false
+	return t.observe(ctx, r)
 }

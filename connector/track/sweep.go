@@ -1,4 +1,4 @@
-package connector
+package track
 
 import (
 	"context"
@@ -28,81 +28,82 @@ type swept struct {
 	Requests int `json:"requests"`
 }
 
-// sweep re-reads every followed candidate now and then, for what polls cannot see: changes that Comeet does not count as
+// Sweep re-reads every followed candidate now and then, for what polls cannot see: changes that Comeet does not count as
 // activity (a source that becomes visible, a merge that no list tells of), and rows that were skipped while pages moved.
 //
-// Bound: every followed candidate that Comeet can show is read at least once within SweepInterval. Passes begin SweepInterval / 2 apart and
-// pace themselves to be over in half of that, by what the last one took. They use the spare budget alone, so a pass takes
-// longer while Comeet is down or the budget is used up, and then the bound is the later by that. A crash leaves when the last
-// complete pass began; the pass under way begins anew.
+// Bound: every followed candidate that Comeet can show is read at least once within SweepInterval.
+// Passes begin SweepInterval / 2 apart and pace themselves to be over in half of that, by what the
+// last one took. They use the spare budget alone, so a pass takes longer while Comeet is down or the
+// budget is used up, and the bound is the later by that. A crash leaves when the last complete pass
+// began; the pass under way begins again.
 //
 // One thing stays unseen: a merged candidate that Comeet goes on listing as it was.
-func (a *account) sweep(ctx context.Context) error {
+//
+// Sweep returns nil when ctx ends.
+func (t *Tracker) Sweep(ctx context.Context) error {
 	for {
-		wait, err := a.sweepIfDue(ctx)
+		wait, err := t.sweepIfDue(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
-			wait = min(a.cfg.SweepInterval/10, 10*time.Minute)
-			a.metrics.sweepsFailed.Inc()
-			a.log.Warn().Err(err).Dur("again_in", wait).Msg("sweep did not complete; it begins anew")
+			wait = min(t.cfg.SweepInterval/10, 10*time.Minute)
+			t.cfg.Metrics.SweepFailed()
+			t.cfg.Log.Warn().Err(err).Dur("again_in", wait).Msg("sweep did not complete; it begins anew")
 		}
-		if !rest(ctx, wait) {
+		if !bus.Sleep(ctx, wait) {
 			return nil
 		}
 	}
 }
 
 // sweepIfDue makes a pass if it is time, and returns the time until the next one.
-func (a *account) sweepIfDue(ctx context.Context) (time.Duration, error) {
-	last, err := recall[swept](ctx, a, "sweep")
+func (t *Tracker) sweepIfDue(ctx context.Context) (time.Duration, error) {
+	last, err := loadState[swept](ctx, t, "sweep")
 	if err != nil {
 		return 0, err
 	}
-	now := a.bus.Now().UTC()
+	now := t.cfg.Bus.Now().UTC()
 	if last.Began.IsZero() {
 		// Whoever is followed by now was read by a submission or is about to be by the first poll.
 		last.Began = now
-		if err := a.keep(ctx, "sweep", last); err != nil {
+		if err := t.saveState(ctx, "sweep", last); err != nil {
 			return 0, err
 		}
 	}
-	if wait := last.Began.Add(a.cfg.SweepInterval / 2).Sub(now); wait > 0 {
-		return min(wait, a.cfg.SweepInterval/2), nil
+	if wait := last.Began.Add(t.cfg.SweepInterval / 2).Sub(now); wait > 0 {
+		return min(wait, t.cfg.SweepInterval/2), nil
 	}
-	if err := a.room.wait(ctx); err != nil {
+	if err := t.cfg.WaitForCapacity(ctx); err != nil {
 		return 0, err
 	}
-	now = a.bus.Now().UTC()
-	p := &pass{account: a, began: now, pause: min(sweepPause, a.cfg.SweepInterval/4/time.Duration(max(last.Requests, 500)))}
+	now = t.cfg.Bus.Now().UTC()
+	p := &pass{Tracker: t, began: now, pause: min(sweepPause, t.cfg.SweepInterval/4/time.Duration(max(last.Requests, 500)))}
 	if err := p.run(ctx); err != nil {
 		return 0, err
 	}
-	if err := a.keep(ctx, "sweep", swept{Began: now, Requests: p.requests}); err != nil {
+	if err := t.saveState(ctx, "sweep", swept{Began: now, Requests: p.requests}); err != nil {
 		return 0, err
 	}
-	a.metrics.sweepsCompleted.Inc()
-	a.metrics.lastSweep.SetToCurrentTime()
-	a.metrics.sweepUnread.Set(float64(p.unread))
+	t.cfg.Metrics.SweepCompleted(p.unread)
 	if p.unread > 0 {
-		a.log.Warn().Int("unread", p.unread).Str("candidate_uid", p.example).Msg("the sweep could not read some followed candidates; the next pass tries again")
+		t.cfg.Log.Warn().Int("unread", p.unread).Str("candidate_uid", p.example).Msg("the sweep could not read some followed candidates; the next pass tries again")
 	}
-	a.log.Info().Int("requests", p.requests).Dur("took", a.bus.Now().Sub(now)).Msg("sweep completed")
-	return max(0, now.Add(a.cfg.SweepInterval/2).Sub(a.bus.Now())), nil
+	t.cfg.Log.Info().Int("requests", p.requests).Dur("took", t.cfg.Bus.Now().Sub(now)).Msg("sweep completed")
+	return max(0, now.Add(t.cfg.SweepInterval/2).Sub(t.cfg.Bus.Now())), nil
 }
 
 // pass is one time through everything.
 type pass struct {
-	*account
+	*Tracker
 	began    time.Time
 	pause    time.Duration
 	requests int
-	// shown holds a hash of the uid of each candidate that the listing showed: 8 bytes each, for an account may have a
+	// listed holds a hash of the uid of each candidate that the listing showed: 8 bytes each, for an account may have a
 	// million. A uid that hashes like another one's has its turn in the next pass, under another seed.
-	shown []uint64
-	seed  maphash.Seed
-	// skipped are candidates whose look has failed and who have another one at the end of the pass; at most maxSkipped.
+	listed []uint64
+	seed   maphash.Seed
+	// skipped are candidates that could not be read and are read again at the end of the pass; at most maxSkipped.
 	skipped []string
 	// unread is how many the pass could not read, example one of them.
 	unread  int
@@ -113,7 +114,7 @@ type pass struct {
 const maxSkipped = 1000
 
 func (p *pass) run(ctx context.Context) error {
-	_, err := p.bus.First(ctx, p.cfg.Names.Events, p.followed())
+	_, err := p.cfg.Bus.First(ctx, p.cfg.Events, p.statusFilter())
 	if errors.Is(err, bus.ErrNotFound) {
 		return nil
 	}
@@ -124,43 +125,43 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.list(ctx); err != nil {
 		return err
 	}
-	if err := p.lookAtTheRest(ctx); err != nil {
+	if err := p.checkUnlisted(ctx); err != nil {
 		return err
 	}
-	return p.lookAgain(ctx)
+	return p.retrySkipped(ctx)
 }
 
 // list reads all pages of all candidates.
 func (p *pass) list(ctx context.Context) error {
 	pages := comeet.ReadPages(maxPages, func(ctx context.Context, page string) (rows []comeet.Candidate, answer *comeet.Response, err error) {
 		err = p.ask(ctx, func() error {
-			rows, answer, err = p.comeet.ListCandidates(ctx, comeet.CandidateQuery{Limit: pageSize, Page: page}, comeet.WithPriority(comeet.Sweep))
+			rows, answer, err = p.cfg.Comeet.ListCandidates(ctx, comeet.CandidateQuery{Limit: pageSize, Page: page}, comeet.WithPriority(comeet.Sweep))
 			return err
 		})
 		return rows, answer, err
 	})
 	for pages.Next(ctx) {
 		for i, rows := 0, pages.Items(); i < len(rows); i++ {
-			err := p.observe(ctx, p.sightingOf(rows[i].UID, &rows[i], pages.Response()))
+			err := p.observe(ctx, p.readingOf(rows[i].UID, &rows[i], pages.Response()))
 			if isOfOneCandidate(err) {
-				continue // it counts as not shown
+				continue // it counts as not listed
 			}
 			if err != nil {
 				return err
 			}
-			p.shown = append(p.shown, maphash.String(p.seed, rows[i].UID))
+			p.listed = append(p.listed, maphash.String(p.seed, rows[i].UID))
 		}
 	}
-	slices.Sort(p.shown)
-	p.shown = slices.Compact(p.shown)
+	slices.Sort(p.listed)
+	p.listed = slices.Compact(p.listed)
 	return pages.Err()
 }
 
-// lookAtTheRest reads one by one the followed candidates that the listing did not show. It walks through the status events
+// checkUnlisted reads one by one the followed candidates that the listing did not show. It walks through the status events
 // that were there when the pass began: what was published since has been seen since.
-func (p *pass) lookAtTheRest(ctx context.Context) error {
+func (p *pass) checkUnlisted(ctx context.Context) error {
 	for from := uint64(1); ; {
-		m, err := p.bus.Next(ctx, p.cfg.Names.Events, p.followed(), from)
+		m, err := p.cfg.Bus.Next(ctx, p.cfg.Events, p.statusFilter(), from)
 		if errors.Is(err, bus.ErrNotFound) || err == nil && m.Time.After(p.began) {
 			return nil
 		}
@@ -169,10 +170,10 @@ func (p *pass) lookAtTheRest(ctx context.Context) error {
 		}
 		from = m.Seq + 1
 		uid, ok := events.UIDOfSubject(m.Subject)
-		if _, shown := slices.BinarySearch(p.shown, maphash.String(p.seed, uid)); !ok || shown {
+		if _, listed := slices.BinarySearch(p.listed, maphash.String(p.seed, uid)); !ok || listed {
 			continue
 		}
-		err = p.lookAt(ctx, uid, m.Seq)
+		err = p.check(ctx, uid, m.Seq)
 		switch {
 		case isOfOneCandidate(err) && len(p.skipped) < maxSkipped:
 			p.skipped = append(p.skipped, uid)
@@ -184,11 +185,11 @@ func (p *pass) lookAtTheRest(ctx context.Context) error {
 	}
 }
 
-// lookAgain has another look at those whom Comeet could not show: it may have been in trouble just then. One that it still
-// cannot show must not keep the pass from its end, for the sake of all others.
-func (p *pass) lookAgain(ctx context.Context) error {
+// retrySkipped reads those again that Comeet could not show: it may have been in trouble just then. One
+// that it still cannot show must not keep the pass from its end, for the sake of all others.
+func (p *pass) retrySkipped(ctx context.Context) error {
 	for _, uid := range p.skipped {
-		err := p.lookAt(ctx, uid, 0)
+		err := p.check(ctx, uid, 0)
 		if isOfOneCandidate(err) {
 			p.missed(uid)
 		} else if err != nil {
@@ -203,33 +204,33 @@ func (p *pass) missed(uid string) {
 	p.example = uid
 }
 
-// lookAt reads one followed candidate, unless it has ended. Of several entries, only the last one is of interest; entry is the
+// check reads one followed candidate, unless it has ended. Of several entries, only the last one is of interest; entry is the
 // one that led here, or 0.
-func (p *pass) lookAt(ctx context.Context, uid string, entry uint64) error {
-	last, err := p.ledger.LastStatus(ctx, p.name, uid)
+func (p *pass) check(ctx context.Context, uid string, entry uint64) error {
+	last, err := p.cfg.Ledger.LastStatus(ctx, p.cfg.Account, uid)
 	if err != nil {
 		return err
 	}
 	if st := last.Status(); entry != 0 && last.Seq != entry || st == nil || st.Deleted || st.Merged {
 		return nil
 	}
-	var s sighting
-	var shown bool
+	var r reading
+	var visible bool
 	err = p.ask(ctx, func() (err error) {
-		s, shown, err = p.look(ctx, uid, comeet.Sweep)
+		r, visible, err = p.fetch(ctx, uid, comeet.Sweep)
 		return err
 	})
-	if err != nil || !shown {
+	if err != nil || !visible {
 		return err
 	}
-	s.after = last.Seq
-	return p.observe(ctx, s)
+	r.after = last.Seq
+	return p.observe(ctx, r)
 }
 
 // ask makes a request, and again if Comeet gave no usable answer, each after the pass's pause.
 func (p *pass) ask(ctx context.Context, request func() error) error {
 	for try := 1; ; try++ {
-		if !rest(ctx, p.pause) {
+		if !bus.Sleep(ctx, p.pause) {
 			return ctx.Err()
 		}
 		p.requests++

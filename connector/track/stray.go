@@ -1,4 +1,4 @@
-package connector
+package track
 
 import (
 	"context"
@@ -31,38 +31,35 @@ const (
 	ownerSearch = 30 * time.Second
 )
 
-// strayAfter is how long a submission in doubt may rest, and be looked up, before its candidate has an operation.
-func (a *account) strayAfter() time.Duration { return 2*a.cfg.lease() + 128*a.cfg.settleDelay() }
-
 // noteStray remembers a row of a poll if it is a stray. created is the poll's lower bound: what is older has been seen before.
-func (a *account) noteStray(ctx context.Context, list []stray, c *comeet.Candidate, created time.Time) ([]stray, error) {
-	own, told := a.ours.source(nil), sourceOf(c)
+func (t *Tracker) noteStray(ctx context.Context, list []stray, c *comeet.Candidate, created time.Time) ([]stray, error) {
+	own, told := t.source.get(), sourceOf(c)
 	known := slices.ContainsFunc(list, func(s stray) bool { return s.UID == c.UID })
 	if own == nil || told == nil || !sameSource(own, told) || c.Deleted || c.TimeCreated.Before(created) || known || len(list) >= maxStrays {
 		return list, nil
 	}
-	last, err := a.ledger.LastStatus(ctx, a.name, c.UID)
+	last, err := t.cfg.Ledger.LastStatus(ctx, t.cfg.Account, c.UID)
 	if err != nil || last.Seq != 0 {
 		return list, err
 	}
-	return append(list, stray{UID: c.UID, Since: a.bus.Now().UTC()}), nil
+	return append(list, stray{UID: c.UID, Since: t.cfg.Bus.Now().UTC()}), nil
 }
 
 // checkStrays returns those of an earlier run that may still find their operation, and reports and follows the others.
-func (a *account) checkStrays(ctx context.Context, list []stray) ([]stray, error) {
+func (t *Tracker) checkStrays(ctx context.Context, list []stray) ([]stray, error) {
 	var left []stray
 	for _, s := range list {
-		last, err := a.ledger.LastStatus(ctx, a.name, s.UID)
+		last, err := t.cfg.Ledger.LastStatus(ctx, t.cfg.Account, s.UID)
 		if err != nil {
 			return nil, err
 		}
 		s.Runs++
 		switch {
 		case last.Seq != 0:
-		case s.Runs < strayRuns || a.bus.Now().Sub(s.Since) < a.strayAfter():
+		case s.Runs < strayRuns || t.cfg.Bus.Now().Sub(s.Since) < t.cfg.StrayAfter:
 			left = append(left, s)
 		default:
-			if err := a.reportStray(ctx, s.UID); err != nil {
+			if err := t.reportStray(ctx, s.UID); err != nil {
 				return nil, err
 			}
 		}
@@ -72,48 +69,55 @@ func (a *account) checkStrays(ctx context.Context, list []stray) ([]stray, error
 
 // reportStray says that Comeet has a candidate that no operation knows. If its person is on the same position already, it is that
 // operation's second one, and is followed as such.
-func (a *account) reportStray(ctx context.Context, uid string) error {
-	seen, shown, err := a.look(ctx, uid, comeet.Poll)
-	if isOfOneCandidate(err) || err == nil && (!shown || seen.candidate == nil || seen.candidate.Deleted) {
+func (t *Tracker) reportStray(ctx context.Context, uid string) error {
+	r, visible, err := t.fetch(ctx, uid, comeet.Poll)
+	if isOfOneCandidate(err) || err == nil && (!visible || r.candidate == nil || r.candidate.Deleted) {
 		return nil // deleted, merged or hidden meanwhile
 	}
 	if err != nil {
 		return err
 	}
-	c := seen.candidate
-	first, err := a.sameProcess(ctx, c)
+	c := r.candidate
+	first, err := t.sameProcess(ctx, c)
 	if err != nil {
 		return err
 	}
-	log := a.log.Error().Str("second_candidate_uid", c.UID).Str("position_uid", c.PositionUID)
-	a.metrics.overtaken.Inc()
 	if first == nil {
-		log.Msg("overtaken: Comeet has a candidate of this integration that no operation follows, so a submission landed that had been given up; look for events of this position that failed as in_doubt")
+		t.cfg.Metrics.Overtaken()
+		t.cfg.Log.Error().Str("second_candidate_uid", c.UID).Str("position_uid", c.PositionUID).
+			Msg("overtaken: Comeet has a candidate of this integration that no operation follows, so a submission landed that had been given up; look for events of this position that failed as in_doubt")
 		return nil
 	}
-	st := events.StatusChanged{
-		Account: a.name, Operation: first.Operation, CandidateID: first.CandidateID, CandidateUID: c.UID, Sourced: first.Sourced,
-		Changed: []events.Change{events.ChangedFirstSeen}, State: stateOver(events.State{}, c),
-		TimeLastStatusChanged: timeText(c.TimeLastStatusChanged), SeenAt: a.seenAt(seen.seen),
+	second := First{
+		Operation: first.Operation, CandidateID: first.CandidateID, CandidateUID: c.UID, Sourced: first.Sourced,
+		Candidate: c, Date: r.seen,
 	}
-	if _, _, err := a.ledger.PutStatus(ctx, a.name, c.UID, 0, a.statusEvent(st, 0, nil)); err != nil {
+	if _, _, err := t.First(ctx, second); err != nil {
 		return err
 	}
-	log.Str("candidate_id", first.CandidateID).Str("operation", first.Operation).Str("candidate_uid", first.CandidateUID).
-		Msg(overtakenMessage)
+	t.ReportSecond(first.CandidateUID, second)
 	return nil
+}
+
+// ReportSecond counts and logs that Comeet has a second candidate of an operation, which had ended
+// without it: with the candidate first, or with none if that is empty.
+func (t *Tracker) ReportSecond(first string, second First) {
+	t.cfg.Metrics.Overtaken()
+	t.cfg.Log.Error().Str("candidate_id", second.CandidateID).Str("operation", second.Operation).
+		Str("position_uid", second.Candidate.PositionUID).Str("candidate_uid", first).Str("second_candidate_uid", second.CandidateUID).
+		Msg("overtaken: Comeet took a submission that had been given up, after the operation had ended without it; compare the candidates at Comeet and merge or delete one")
 }
 
 // sameProcess finds the followed candidate of the same person on the same position; nil if there is none. It reads all statuses, since
 // nothing leads from a person to an operation: strays are rare.
-func (a *account) sameProcess(ctx context.Context, c *comeet.Candidate) (*events.StatusChanged, error) {
+func (t *Tracker) sameProcess(ctx context.Context, c *comeet.Candidate) (*events.StatusChanged, error) {
 	if c.PersonUID == "" {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, ownerSearch, errSearchTooLong)
 	defer cancel()
 	var first *events.StatusChanged
-	err := a.bus.Scan(ctx, bus.ScanSpec{Stream: a.cfg.Names.Events, Filters: []string{a.followed()}}, func(m bus.Stored) error {
+	err := t.cfg.Bus.Scan(ctx, bus.ScanSpec{Stream: t.cfg.Events, Filters: []string{t.statusFilter()}}, func(m bus.Stored) error {
 		e, err := ledger.Read(m)
 		if err != nil {
 			return nil // what this connector did not write is no candidate's
