@@ -28,7 +28,6 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
-	"github.com/comeet-connector/comeet-connector/connector/admin"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/owner"
 )
@@ -44,7 +43,7 @@ type Connector struct {
 	filesMemory *semaphore.Weighted
 	pauses      *owner.Pauses
 	served      served
-	admin       *admin.Server
+	admin       *adminServer
 	room        *room
 	ready       chan struct{}
 
@@ -75,7 +74,7 @@ func New(cfg Config) (*Connector, error) {
 	c.enter("starting")
 	if cfg.AdminAddr != "off" {
 		var err error
-		if c.admin, err = admin.Listen(cfg.AdminAddr, c.Health, c.metrics.registry); err != nil {
+		if c.admin, err = listenAdmin(cfg.AdminAddr, c.Health, c.metrics.registry); err != nil {
 			return nil, err
 		}
 	}
@@ -109,7 +108,7 @@ func (c *Connector) AdminAddr() string {
 	if c.admin == nil {
 		return ""
 	}
-	return c.admin.Addr()
+	return c.admin.addr()
 }
 
 // Health is nil while the connector can make progress, else it says in words for an operator why not.
@@ -138,7 +137,7 @@ func (c *Connector) Run(ctx context.Context) error {
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	if c.admin != nil {
-		g.Go(func() error { return c.admin.Serve(serving) })
+		g.Go(func() error { return c.admin.serve(serving) })
 	}
 	err := c.serve(ctx)
 	c.enter("stopped")

@@ -25,9 +25,9 @@ var imports = map[string]struct {
 	may []string
 	why string
 }{
-	"cmd/comeet-connector":      {[]string{"connector", "connector/admin", "connector/ops", "comeet", "events"}, "it parses, reads and prints; the flow and the bus are the connector's"},
+	"cmd/comeet-connector":      {[]string{"connector", "connector/ops", "comeet", "events"}, "it parses, reads and prints; the flow and the bus are the connector's"},
 	"cmd/comeet-sandbox":        {[]string{"*"}, "it is the whole product in one process"},
-	"connector":                 {[]string{"connector/bus", "connector/internal/latest", "connector/ledger", "connector/owner", "connector/positions", "connector/track", "connector/admin", "events", "comeet"}, "it must work against the real Comeet and bus only"},
+	"connector":                 {[]string{"connector/bus", "connector/internal/latest", "connector/ledger", "connector/owner", "connector/positions", "connector/track", "events", "comeet"}, "it must work against the real Comeet and bus only"},
 	"connector/bus":             {nil, "it knows NATS and nothing of candidates"},
 	"connector/bus/bustest":     {nil, "it is a server, not a client"},
 	"connector/ledger":          {[]string{"connector/bus", "events"}, "its sequences must not depend on what Comeet answered"},
@@ -36,7 +36,6 @@ var imports = map[string]struct {
 	"connector/track":           {[]string{"connector/bus", "connector/ledger", "events", "comeet"}, "the way back knows no event of a sourcing service"},
 	"connector/ops":             {[]string{"connector/bus", "connector/ledger", "connector/owner", "connector/positions", "events", "comeet"}, "operators need the bus alone; comeet is for who asks explain to ask Comeet"},
 	"connector/internal/latest": {nil, "it holds any value and knows none"},
-	"connector/admin":           {nil, "it shows what it is given and decides nothing"},
 	"events":                    {[]string{"schemas"}, "other services use the contract without our flow"},
 	"comeet":                    {nil, "the client is usable alone"},
 	"comeet/comeettest":         {[]string{"comeet"}, "the fake serves anybody's tests of a Comeet client"},
@@ -55,7 +54,7 @@ var reserved = []struct {
 	{module + "/comeet/comeettest", []string{"cmd/comeet-sandbox"}, "no candidate may reach a fake in production"},
 	{"github.com/alecthomas/kong", []string{"cmd/comeet-connector", "cmd/comeet-sandbox"}, "packages take a Config, commands have flags"},
 	{"github.com/sony/gobreaker/v2", []string{"comeet"}, "its traps are dealt with in one place"},
-	{"github.com/prometheus/...", []string{"connector", "connector/admin"}, "libraries of ours are usable without metrics"},
+	{"github.com/prometheus/...", []string{"connector"}, "libraries of ours are usable without metrics"},
 	{"testing", nil, "test code does not ship"},
 }
 

@@ -1,4 +1,4 @@
-package admin_test
+package connector
 
 import (
 	"context"
@@ -10,18 +10,14 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
-
-	"github.com/comeet-connector/comeet-connector/connector/admin"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 func TestHealthAndFigures(t *testing.T) {
+	t.Parallel()
 	figures := prometheus.NewRegistry()
 	figures.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "a_figure", Help: "of the test"}))
 	var trouble atomic.Pointer[string]
-	s, err := admin.Listen("127.0.0.1:0", func() error {
+	s, err := listenAdmin("127.0.0.1:0", func() error {
 		if why := trouble.Load(); why != nil {
 			return errors.New(*why)
 		}
@@ -32,12 +28,12 @@ func TestHealthAndFigures(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ctx) }()
+	go func() { ended <- s.serve(ctx) }()
 
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	get := func(path string, status int, text string) {
 		t.Helper()
-		resp, err := client.Get("http://" + s.Addr() + path)
+		resp, err := client.Get("http://" + s.addr() + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +52,7 @@ func TestHealthAndFigures(t *testing.T) {
 	get("/livez", 200, "ok")
 	get("/readyz", 503, why)
 
-	if _, err := admin.Listen(s.Addr(), nil, figures); err == nil || !strings.Contains(err.Error(), "ADMIN_ADDR") {
+	if _, err := listenAdmin(s.addr(), nil, figures); err == nil || !strings.Contains(err.Error(), "ADMIN_ADDR") {
 		t.Errorf("a taken address: %v, want an error that names ADMIN_ADDR", err)
 	}
 	cancel()

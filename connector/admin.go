@@ -1,7 +1,4 @@
-// Package admin is the operators' door over HTTP: whether the process lives, whether it can make progress, and its figures.
-//
-// It holds nothing of any candidate and needs no credentials; it is meant for the loopback or a private address.
-package admin
+package connector
 
 import (
 	"context"
@@ -15,15 +12,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Server serves health and metrics on one address.
-type Server struct {
+// adminServer is the operators' HTTP: whether the process lives, whether it can make progress, and its
+// figures. It holds nothing of any candidate and needs no credentials; it is meant for the loopback or
+// a private address.
+type adminServer struct {
 	http     *http.Server
 	listener net.Listener
 }
 
-// Listen takes the address, so that a port that is in use is known at once; Serve answers on it. ready says why the
-// process can't make progress, in words for an operator; nil means that it can.
-func Listen(addr string, ready func() error, figures prometheus.Gatherer) (*Server, error) {
+// listenAdmin takes the address, so that a port that is in use is known at once; serve answers on it.
+// ready says why the process can't make progress, in words for an operator; nil means that it can.
+func listenAdmin(addr string, ready func() error, figures prometheus.Gatherer) (*adminServer, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on the admin address (ADMIN_ADDR): %w", err)
@@ -38,14 +37,14 @@ func Listen(addr string, ready func() error, figures prometheus.Gatherer) (*Serv
 		fmt.Fprintln(w, "ok")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(figures, promhttp.HandlerOpts{}))
-	return &Server{&http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}, l}, nil
+	return &adminServer{&http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}, l}, nil
 }
 
-// Addr is the address that was taken, with the port that port 0 became.
-func (s *Server) Addr() string { return s.listener.Addr().String() }
+// addr is the address that was taken, with the port that port 0 became.
+func (s *adminServer) addr() string { return s.listener.Addr().String() }
 
-// Serve answers until ctx ends, and lets requests under way finish for a second.
-func (s *Server) Serve(ctx context.Context) error {
+// serve answers until ctx ends, and lets requests under way finish for a second.
+func (s *adminServer) serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
 		end, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
