@@ -3,7 +3,6 @@ package connector
 import (
 	"context"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -42,11 +41,10 @@ type account struct {
 	downloads *http.Client
 	// filesMemory is all accounts' memory for files, filesShare how much of it this account may take.
 	filesMemory, filesShare *semaphore.Weighted
-	// room is shut while the events stream is nearly full.
-	room     *room
-	posts    postStats
-	inHand   inHand
-	progress progress
+	capacity                *capacity
+	posts                   postStats
+	heartbeats              heartbeats
+	progress                progress
 	// work ends when the connector gives up waiting for what is in hand.
 	work context.Context
 }
@@ -69,7 +67,7 @@ func (a *account) run(ctx context.Context) error {
 	})
 	if a.cfg.RateLimit.Requests > 0 {
 		if err := budget.TakeOver(ctx); err != nil {
-			return ended(ctx, err)
+			return ignoreCanceled(ctx, err)
 		}
 		defer budget.HandOver(a.work)
 	}
@@ -77,19 +75,19 @@ func (a *account) run(ctx context.Context) error {
 	if a.cfg.RateLimit.Requests > 0 {
 		g.Go(func() error { return budget.Run(ctx) })
 	}
-	g.Go(func() error { return ended(ctx, a.gate.Run(ctx, a.comeet.Probe)) })
+	g.Go(func() error { return ignoreCanceled(ctx, a.gate.Run(ctx, a.comeet.Probe)) })
 	g.Go(func() error { return a.catalogue.Run(ctx) })
 	g.Go(func() error { return a.track.Poll(ctx) })
 	g.Go(func() error { return a.track.Sweep(ctx) })
 	g.Go(func() error { return a.take(ctx) })
 	g.Go(func() error { return a.endExpired(ctx) })
 	g.Go(func() error { return a.watch(ctx) })
-	g.Go(func() error { return a.inHand.run(ctx, a.cfg.lease()/3) })
+	g.Go(func() error { return a.heartbeats.run(ctx, a.cfg.lease()/3) })
 	return g.Wait()
 }
 
-// ended is nil for an end that was asked for.
-func ended(ctx context.Context, err error) error {
+// ignoreCanceled is nil if ctx has ended, since the error is of that then.
+func ignoreCanceled(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -102,44 +100,3 @@ func (a *account) comeetNow() time.Time {
 }
 
 func (a *account) now() time.Time { return a.bus.Now().UTC().Truncate(time.Millisecond) }
-
-// inHand keeps the deliveries in hand alive: each gets another AckWait while it is worked on, however long Comeet takes.
-type inHand struct {
-	mu   sync.Mutex // guards msgs
-	msgs map[uint64]*bus.Msg
-}
-
-// add reports whether the event, by its sequence, was not in hand yet. A server that lost a sign of life delivers an event
-// once more; the later delivery is the one to keep alive, and the earlier one goes on working.
-func (h *inHand) add(seq uint64, m *bus.Msg) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.msgs == nil {
-		h.msgs = make(map[uint64]*bus.Msg)
-	}
-	_, again := h.msgs[seq]
-	h.msgs[seq] = m
-	return !again
-}
-
-func (h *inHand) remove(seq uint64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.msgs, seq)
-}
-
-func (h *inHand) run(ctx context.Context, every time.Duration) error {
-	for rest(ctx, every) {
-		h.mu.Lock()
-		msgs := make([]*bus.Msg, 0, len(h.msgs))
-		for _, m := range h.msgs {
-			msgs = append(msgs, m)
-		}
-		h.mu.Unlock()
-		for _, m := range msgs {
-			// A lost sign of life costs a redelivery, which the ledger recognises.
-			_ = m.InProgress()
-		}
-	}
-	return nil
-}

@@ -5,7 +5,8 @@
 // so a process may be killed at any moment and another one goes on.
 //
 // The files follow one event: intake, decode, match, files, submit, settle, outcome, refuse, deadletter. Around them: account (what
-// one account has for itself), connector and supervise (lifecycle), room, expire, unserved, watchdog, metrics.
+// one account has for itself), heartbeat, connector, supervise and setup (lifecycle), capacity, expire, unserved, watchdog, health,
+// admin, metrics.
 //
 // The way back is package track. Who serves an account is decided in package owner, where a candidate goes in package positions. What
 // operators do is package ops: another process, which needs the bus alone.
@@ -44,7 +45,7 @@ type Connector struct {
 	pauses      *owner.Pauses
 	served      served
 	admin       *adminServer
-	room        *room
+	capacity    *capacity
 	ready       chan struct{}
 
 	// phase says in words why the connector can't make progress; nil means that it can.
@@ -63,7 +64,7 @@ func New(cfg Config) (*Connector, error) {
 		cfg: cfg, log: cfg.Log.With().Str("replica", cfg.Replica).Logger(), metrics: newMetrics(),
 		downloads: newDownloads(cfg.PrivateFileURLs), filesMemory: semaphore.NewWeighted(filesMemory), ready: make(chan struct{}),
 	}
-	c.room = newRoom(c.log)
+	c.capacity = &capacity{log: c.log}
 	for _, a := range cfg.Accounts {
 		if _, err := c.newClient(a); err != nil {
 			return nil, fmt.Errorf("account %q: %w", a.Name, err)
@@ -111,25 +112,6 @@ func (c *Connector) AdminAddr() string {
 	return c.admin.addr()
 }
 
-// Health is nil while the connector can make progress, else it says in words for an operator why not.
-func (c *Connector) Health() error {
-	if why := c.phase.Load(); why != nil {
-		return errors.New(*why)
-	}
-	if b := c.bus.Load(); b == nil || !b.Connected() {
-		return errors.New("not connected to the bus")
-	}
-	if c.room.isFull() {
-		return errors.New("the events stream is full: raise its max_bytes")
-	}
-	if err := c.room.silent(); err != nil {
-		return err
-	}
-	return c.blocked()
-}
-
-func (c *Connector) enter(phase string) { c.phase.Store(&phase) }
-
 // Run works until ctx ends, then lets what is in hand come to its end for up to DrainTimeout. It waits for a bus that is not up.
 // Its error is nil after an orderly end, or says what contradicts the connector's promises on the bus.
 func (c *Connector) Run(ctx context.Context) error {
@@ -151,30 +133,29 @@ func (c *Connector) serve(ctx context.Context) error {
 		URL: c.cfg.NATSURL, Creds: c.cfg.NATSCreds, Server: c.cfg.NATSServer, Name: "comeet-connector " + c.cfg.Replica, OnEvent: bus.LogEvents(c.log),
 	})
 	if err != nil {
-		return ended(ctx, err)
+		return ignoreCanceled(ctx, err)
 	}
 	defer b.Close()
 	c.bus.Store(b)
 	if err := c.ledgerKept(ctx, b); err != nil {
-		return ended(ctx, err)
+		return ignoreCanceled(ctx, err)
 	}
 	if err := b.Ensure(ctx, c.cfg.layout()); err != nil {
-		return ended(ctx, fmt.Errorf("the bus is not as the connector needs it: %w", err))
+		return ignoreCanceled(ctx, fmt.Errorf("the bus is not as the connector needs it: %w", err))
 	}
 	st, err := b.StreamState(ctx, c.cfg.Names.Events, "")
 	if err != nil {
-		return ended(ctx, err)
+		return ignoreCanceled(ctx, err)
 	}
-	c.room.heard.Store(int64(time.Since(processBegan)))
-	c.room.look(st)
+	c.capacity.update(st)
 	bucket, err := b.Bucket(ctx, c.cfg.Names.Members)
 	if err != nil {
-		return ended(ctx, err)
+		return ignoreCanceled(ctx, err)
 	}
 	members := owner.NewMembers(bucket, c.cfg.Replica, c.cfg.MemberTTL, c.log)
 	held, err := b.Bucket(ctx, c.cfg.Names.Accounts)
 	if err != nil {
-		return ended(ctx, err)
+		return ignoreCanceled(ctx, err)
 	}
 	c.pauses = owner.NewPauses(held, c.log)
 
@@ -192,7 +173,7 @@ func (c *Connector) serve(ctx context.Context) error {
 
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		c.room.run(ctx, b, c.cfg.Names.Events, st.Created, func() {
+		c.capacity.run(ctx, b, c.cfg.Names.Events, st.Created, func() {
 			err := c.errLedgerLost()
 			stop(err)
 			giveUp(err)
@@ -247,22 +228,4 @@ func replicaName() string {
 		host = "replica"
 	}
 	return host + "-" + strings.ToLower(rand.Text()[:6])
-}
-
-// Setup joins the bus, creates what is missing of the assets that cfg names, and checks the rest. It needs no account.
-func Setup(ctx context.Context, cfg Config) error {
-	cfg = cfg.WithDefaults()
-	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, Creds: cfg.NATSCreds, Server: cfg.NATSServer, Name: "comeet-connector setup", OnEvent: bus.LogEvents(cfg.Log)})
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	return b.Ensure(ctx, cfg.layout())
-}
-
-// Plan describes the assets that cfg names, as stream configurations in JetStream's own words: buckets and the object
-// store are streams too. Replicas 0 is shown as 1.
-func Plan(cfg Config) any {
-	cfg = cfg.WithDefaults()
-	return cfg.layout().Plan(max(1, cfg.Replicas))
 }

@@ -36,7 +36,7 @@ func (a *account) take(ctx context.Context) error {
 		a.progress.asking.Store(true)
 		// Interrupted is asked for after the permits were given: what closes it from now on makes them void.
 		pull, cancel := context.WithCancel(ctx)
-		stop := closeOn(pull, cancel, a.gate.Interrupted(comeet.CanSubmit), a.room.shut())
+		stop := closeOn(pull, cancel, a.gate.Interrupted(comeet.CanSubmit), a.capacity.Full())
 		err = a.consumer.Fetch(pull, len(permits), func(m *bus.Msg) {
 			hands.take(delivery{m, permits[0]})
 			permits = permits[1:]
@@ -74,7 +74,7 @@ func (a *account) permits(ctx context.Context, workers chan struct{}) ([]*comeet
 		// messages, can serve them together. If nobody is, this costs no time.
 		runtime.Gosched()
 	}
-	if err := a.room.wait(ctx); err != nil {
+	if err := a.capacity.wait(ctx); err != nil {
 		<-workers
 		return nil, err
 	}

@@ -69,10 +69,10 @@ func (a *account) handle(intake context.Context, m *bus.Msg, permit *comeet.Perm
 	candidateID := ""
 	seq, stored, err := m.Place()
 	if err == nil {
-		if !a.inHand.add(seq, m) {
+		if !a.heartbeats.add(seq, m) {
 			return
 		}
-		defer a.inHand.remove(seq)
+		defer a.heartbeats.remove(seq)
 		s, invalid := a.decode(m, seq)
 		s.stored, s.intake, s.work = stored, intake, a.work
 		candidateID = s.CandidateID

@@ -21,13 +21,13 @@ func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *ow
 	log := c.log.With().Str("account", cfg.Name).Logger()
 	for wait := time.Second; ; {
 		if !members.Owns(cfg.Name) {
-			c.served.leave(cfg.Name)
+			c.served.remove(cfg.Name)
 		}
 		owned, release, err := members.Own(ctx, cfg.Name)
 		if err != nil {
 			return
 		}
-		c.served.hold(cfg.Name)
+		c.served.add(cfg.Name)
 		begun := time.Now()
 		log.Info().Msg("serving the account")
 		err = c.runAccount(owned, work, b, log, cfg)
@@ -45,7 +45,7 @@ func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *ow
 		default:
 			log.Error().Err(err).Dur("again_in", wait).Msg("the account stopped; starting it anew")
 		}
-		c.served.fail(cfg.Name, err)
+		c.served.setError(cfg.Name, err)
 		if time.Since(begun) > time.Minute {
 			wait = time.Second
 		}
@@ -80,7 +80,7 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	a := &account{
 		name: cfg.Name, log: log, metrics: c.metrics.of(cfg.Name), bus: b, ledger: ledger.New(b, c.cfg.Names.Events),
 		cfg:    accountConfig{Config: c.cfg, Account: cfg, Workers: cfg.Workers, PollInterval: cfg.PollInterval, RateLimit: cfg.RateLimit},
-		comeet: client, gate: client.Gate(), downloads: c.downloads, room: c.room, work: work,
+		comeet: client, gate: client.Gate(), downloads: c.downloads, capacity: c.capacity, work: work,
 		filesMemory: c.filesMemory, filesShare: semaphore.NewWeighted(accountFilesMemory),
 	}
 	a.metrics.begin()
@@ -115,13 +115,13 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	a.track = track.New(track.Config{
 		Account: cfg.Name, Comeet: client, Bus: b, Events: c.cfg.Names.Events, Ledger: a.ledger, Cursors: a.cursors, Source: c.cfg.EventSource,
 		PollInterval: cfg.PollInterval, PollOverlap: c.cfg.PollOverlap, SweepInterval: c.cfg.SweepInterval,
-		StrayAfter: 2*c.cfg.lease() + 128*c.cfg.settleDelay(), WaitForCapacity: c.room.wait, Metrics: a.metrics, Log: log,
+		StrayAfter: 2*c.cfg.lease() + 128*c.cfg.settleDelay(), WaitForCapacity: c.capacity.wait, Metrics: a.metrics, Log: log,
 	})
 	if a.objects, err = b.Objects(ctx, c.cfg.Names.Files); err != nil {
 		return err
 	}
 	// From here on it is served. What was wrong before is forgotten when it has been so for a while.
-	served := time.AfterFunc(watchPause, func() { c.served.mend(cfg.Name) })
+	served := time.AfterFunc(watchPause, func() { c.served.clearError(cfg.Name) })
 	defer served.Stop()
 	return a.run(ctx)
 }

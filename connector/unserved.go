@@ -56,7 +56,7 @@ func (c *Connector) watchUnserved(ctx context.Context, b *bus.Bus) {
 		} else if ctx.Err() == nil {
 			c.log.Warn().Err(err).Msg("could not look for events of accounts that nobody serves")
 		}
-		if !rest(ctx, unservedPause) {
+		if !bus.Sleep(ctx, unservedPause) {
 			return
 		}
 	}
