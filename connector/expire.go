@@ -71,7 +71,7 @@ func (s *submission) expire(at state) (state, bool, error) {
 // have become too old.
 func (a *account) endExpired(ctx context.Context) error {
 	every := min(time.Hour, (a.ageLimit-expiry(a.ageLimit))/4)
-	for rest(ctx, every) {
+	for bus.Sleep(ctx, every) {
 		for {
 			oldest, err := a.consumer.Oldest(ctx)
 			if errors.Is(err, bus.ErrNotFound) || ctx.Err() != nil {

@@ -152,7 +152,7 @@ func (s *submission) readFile(pointer string, f *events.File) ([]byte, *refusal,
 		case missing.forGood, try == fileTries:
 			return nil, &refusal{reason: events.ReasonFileMissing, message: fmt.Sprintf("the file at %s cannot be read: %v; provide it, then replay", pointer, missing)}, nil
 		}
-		if !rest(s.intake, time.Duration(try)*s.cfg.SettleDelay/4) {
+		if !bus.Sleep(s.intake, time.Duration(try)*s.cfg.SettleDelay/4) {
 			return nil, nil, errStopping(time.Second)
 		}
 	}

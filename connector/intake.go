@@ -54,7 +54,7 @@ func (a *account) take(ctx context.Context) error {
 			return err
 		case err != nil && !errors.Is(err, context.Canceled):
 			a.log.Warn().Err(err).Msg("could not fetch; trying again")
-			if !rest(ctx, time.Second) {
+			if !bus.Sleep(ctx, time.Second) {
 				return nil
 			}
 		}
@@ -163,16 +163,4 @@ func closeOn(ctx context.Context, cancel context.CancelFunc, one, other <-chan s
 		}
 	}()
 	return func() { <-done }
-}
-
-// rest sleeps, and reports whether the context still lives.
-func rest(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }
