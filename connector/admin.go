@@ -12,16 +12,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// adminServer is the operators' HTTP: whether the process lives, whether it can make progress, and its
-// figures. It holds nothing of any candidate and needs no credentials; it is meant for the loopback or
-// a private address.
+// adminServer is the operators' HTTP: whether the process lives, whether it can make progress, and
+// its figures. It holds nothing of any candidate and needs no credentials; it is meant for the
+// loopback or a private address.
 type adminServer struct {
 	http     *http.Server
 	listener net.Listener
 }
 
-// listenAdmin takes the address, so that a port that is in use is known at once; serve answers on it.
-// ready says why the process can't make progress, in words for an operator; nil means that it can.
+// listenAdmin takes the address, so that a port that is in use is known at once; serve answers on
+// it. ready says why the process can't make progress, in words for an operator; nil means that it
+// can.
 func listenAdmin(addr string, ready func() error, figures prometheus.Gatherer) (*adminServer, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {

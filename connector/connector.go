@@ -1,15 +1,18 @@
-// Package connector submits sourced candidates from NATS JetStream to Comeet and publishes what becomes of them.
+// Package connector submits sourced candidates from NATS JetStream to Comeet and publishes what
+// becomes of them.
 //
-// It keeps the promises of DESIGN.md: every sourced event gets exactly one outcome, whatever crashes; at most one candidate
-// is created for an operation; every state that a poll sees reaches the bus once and in order. All state lives in JetStream,
-// so a process may be killed at any moment and another one goes on.
+// It keeps the promises of DESIGN.md: every sourced event gets exactly one outcome, whatever
+// crashes; at most one candidate is created for an operation; every state that a poll sees reaches
+// the bus once and in order. All state lives in JetStream, so a process may be killed at any moment
+// and another one goes on.
 //
-// The files follow one event: intake, decode, match, files, submit, settle, outcome, refuse, deadletter. Around them: account (what
-// one account has for itself), heartbeat, connector, supervise and setup (lifecycle), capacity, expire, unserved, watchdog, health,
-// admin, metrics.
+// The files follow one event: intake, decode, match, files, submit, settle, outcome, refuse,
+// deadletter. Around them: account (what one account has for itself), heartbeat, connector,
+// supervise and setup (lifecycle), capacity, expire, unserved, watchdog, health, admin, metrics.
 //
-// The way back is package track. Who serves an account is decided in package owner, where a candidate goes in package positions. What
-// operators do is package ops: another process, which needs the bus alone.
+// The way back is package track. Who serves an account is decided in package owner, where a
+// candidate goes in package positions. What operators do is package ops: another process, which
+// needs the bus alone.
 package connector
 
 import (
@@ -53,8 +56,8 @@ type Connector struct {
 	bus   atomic.Pointer[bus.Bus]
 }
 
-// New checks the configuration and takes the admin address, but does not touch the bus or Comeet. Its error names each
-// field that is wrong and the rule.
+// New checks the configuration and takes the admin address, but does not touch the bus or Comeet.
+// Its error names each field that is wrong and the rule.
 func New(cfg Config) (*Connector, error) {
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -112,8 +115,9 @@ func (c *Connector) AdminAddr() string {
 	return c.admin.addr()
 }
 
-// Run works until ctx ends, then lets what is in hand come to its end for up to DrainTimeout. It waits for a bus that is not up.
-// Its error is nil after an orderly end, or says what contradicts the connector's promises on the bus.
+// Run works until ctx ends, then lets what is in hand come to its end for up to DrainTimeout. It
+// waits for a bus that is not up. Its error is nil after an orderly end, or says what contradicts
+// the connector's promises on the bus.
 func (c *Connector) Run(ctx context.Context) error {
 	g := new(errgroup.Group)
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
@@ -196,7 +200,8 @@ func (c *Connector) serve(ctx context.Context) error {
 	return nil
 }
 
-// ledgerLostError means that the events stream is gone or another one. Going on would submit again whoever comes again.
+// ledgerLostError means that the events stream is gone or another one. Going on would submit again
+// whoever comes again.
 type ledgerLostError struct{ stream string }
 
 func (e ledgerLostError) Error() string {
@@ -206,7 +211,8 @@ func (e ledgerLostError) Error() string {
 
 func (c *Connector) errLedgerLost() error { return ledgerLostError{c.cfg.Names.Events} }
 
-// ledgerKept refuses a bus on which the connector has worked before, as the cursors tell, and whose events stream is missing.
+// ledgerKept refuses a bus on which the connector has worked before, as the cursors tell, and whose
+// events stream is missing.
 func (c *Connector) ledgerKept(ctx context.Context, b *bus.Bus) error {
 	if _, err := b.StreamState(ctx, c.cfg.Names.Events, ""); !errors.Is(err, bus.ErrGone) {
 		return err

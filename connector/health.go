@@ -12,7 +12,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet"
 )
 
-// Health is nil while the connector can make progress, else it says in words for an operator why not.
+// Health is nil while the connector can make progress, else it says in words for an operator why
+// not.
 func (c *Connector) Health() error {
 	if why := c.phase.Load(); why != nil {
 		return errors.New(*why)
@@ -31,8 +32,8 @@ func (c *Connector) Health() error {
 
 func (c *Connector) enter(phase string) { c.phase.Store(&phase) }
 
-// blocked says why none of the accounts served here can make progress; nil if one can, or if none is
-// served here. One account's trouble is its own: the metrics tell it.
+// blocked says why none of the accounts served here can make progress; nil if one can, or if none
+// is served here. One account's trouble is its own: the metrics tell it.
 func (c *Connector) blocked() error {
 	var why []error
 	for name, trouble := range c.served.all() {
@@ -48,8 +49,8 @@ func (c *Connector) blocked() error {
 	return errors.Join(why...)
 }
 
-// closed says in words why an account's gate lets nothing pass; empty if it does, or if there is none
-// yet.
+// closed says in words why an account's gate lets nothing pass; empty if it does, or if there is
+// none yet.
 func (c *Connector) closed(account string) string {
 	client, ok := c.clients.Load(account)
 	if !ok {

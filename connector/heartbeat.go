@@ -15,9 +15,9 @@ type heartbeats struct {
 	msgs map[uint64]*bus.Msg
 }
 
-// add reports whether the event, by its sequence, was not in hand yet. A server that lost a heartbeat
-// delivers an event once more. Then the later delivery is kept alive, and the earlier one goes on
-// working.
+// add reports whether the event, by its sequence, was not in hand yet. A server that lost a
+// heartbeat delivers an event once more. Then the later delivery is kept alive, and the earlier one
+// goes on working.
 func (h *heartbeats) add(seq uint64, m *bus.Msg) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

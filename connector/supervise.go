@@ -16,7 +16,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// supervise serves one account while this replica owns it. It builds the account again when something under it was taken away.
+// supervise serves one account while this replica owns it. It builds the account again when
+// something under it was taken away.
 func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *owner.Members, cfg Account) {
 	log := c.log.With().Str("account", cfg.Name).Logger()
 	for wait := time.Second; ; {
@@ -69,7 +70,8 @@ func (c *Connector) supervise(ctx, work context.Context, b *bus.Bus, members *ow
 }
 
 func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolog.Logger, cfg Account) error {
-	// A client of its own for each term of ownership: what was sent in an earlier one is in the budget record.
+	// A client of its own for each term of ownership: what was sent in an earlier one is in the
+	// budget record.
 	client, err := c.newClient(cfg)
 	if err != nil {
 		return err
@@ -120,7 +122,8 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	if a.objects, err = b.Objects(ctx, c.cfg.Names.Files); err != nil {
 		return err
 	}
-	// From here on it is served. What was wrong before is forgotten when it has been so for a while.
+	// From here on it is served. What was wrong before is forgotten when it has been so for a
+	// while.
 	served := time.AfterFunc(watchPause, func() { c.served.clearError(cfg.Name) })
 	defer served.Stop()
 	return a.run(ctx)

@@ -13,8 +13,9 @@ import (
 // unservedPause is the time between two looks for events of accounts that nobody serves.
 const unservedPause = 30 * time.Second
 
-// watchUnserved tells of events that wait for an account which is not configured: a typo of a publisher's, or an account still to be
-// added. They stay in their stream, up to its age limit, and are served when the account is configured.
+// watchUnserved tells of events that wait for an account which is not configured: a typo of a
+// publisher's, or an account still to be added. They stay in their stream, up to its age limit, and
+// are served when the account is configured.
 func (c *Connector) watchUnserved(ctx context.Context, b *bus.Bus) {
 	known := map[string]bool{}
 	for _, a := range c.cfg.Accounts {

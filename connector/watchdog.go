@@ -12,8 +12,8 @@ import (
 // watchPause is the time between two looks at whether an account gets on. Only tests change it.
 var watchPause = 10 * time.Second
 
-// stalledLooks is how many looks in a row must see events wait untouched before the account is built anew. Time alone would also
-// blame the bus after this process was frozen.
+// stalledLooks is how many looks in a row must see events wait untouched before the account is
+// built anew. Time alone would also blame the bus after this process was frozen.
 const stalledLooks = 3
 
 // errStalled means that events wait, the bus was asked for them, and still none comes.
@@ -22,15 +22,16 @@ var errStalled = errors.New("events wait, the bus is asked for them, and yet it 
 // progress is what the watchdog has to know of an account's intake.
 type progress struct {
 	deliveries atomic.Int64
-	// asking is true while the bus is asked for events. It is not while all workers are busy or the gate gives no permit, and only
-	// the gate knows when it will: a budget with free slots may still owe them to the polls.
+	// asking is true while the bus is asked for events. It is not while all workers are busy or the
+	// gate gives no permit, and only the gate knows when it will: a budget with free slots may
+	// still owe them to the polls.
 	asking atomic.Bool
 }
 
 func (p *progress) note() { p.deliveries.Add(1) }
 
-// watch ends the account's term when it has stalled: a subscription that was lost without a word, a leader that forgot us. The
-// supervisor builds it anew.
+// watch ends the account's term when it has stalled: a subscription that was lost without a word, a
+// leader that forgot us. The supervisor builds it anew.
 func (a *account) watch(ctx context.Context) error {
 	var before int64
 	for looks := 0; bus.Sleep(ctx, watchPause); {

@@ -8,9 +8,10 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// PauseAccount holds an account until ResumeAccount: the connector fetches and sends nothing for it, and nothing is lost. An
-// account that no connector has ever served may be paused beforehand. PauseAccount logs a warning then, since the name may be
-// misspelled. Errors: that no account can have this name; the bus's, the context's.
+// PauseAccount holds an account until ResumeAccount: the connector fetches and sends nothing for
+// it, and nothing is lost. An account that no connector has ever served may be paused beforehand.
+// PauseAccount logs a warning then, since the name may be misspelled. Errors: that no account can
+// have this name; the bus's, the context's.
 func (c *Client) PauseAccount(ctx context.Context, account, reason string) error {
 	bucket, err := c.accounts(ctx, account)
 	if err != nil {
@@ -26,7 +27,8 @@ func (c *Client) PauseAccount(ctx context.Context, account, reason string) error
 	return err
 }
 
-// ResumeAccount ends a pause, and reports whether there was one. Errors: that no account can have this name; the bus's, the context's.
+// ResumeAccount ends a pause, and reports whether there was one. Errors: that no account can have
+// this name; the bus's, the context's.
 func (c *Client) ResumeAccount(ctx context.Context, account string) (paused bool, err error) {
 	bucket, err := c.accounts(ctx, account)
 	if err != nil {

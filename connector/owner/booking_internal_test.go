@@ -14,8 +14,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bookingsOn are the bookings of one owner. Which replica owns an account is hashed from random names, so two owners at the same
-// moment are made here.
+// bookingsOn are the bookings of one owner. Which replica owns an account is hashed from random
+// names, so two owners at the same moment are made here.
 func bookingsOn(t *testing.T, url string) *Bookings {
 	t.Helper()
 	b, err := bus.Connect(t.Context(), bus.Config{URL: url})
@@ -46,7 +46,8 @@ func startServer(t *testing.T) *bustest.Server {
 	return s
 }
 
-// Two owners that have sent nothing write records that say the same. One of them must not take the other's for its own.
+// Two owners that have sent nothing write records that say the same. One of them must not take the
+// other's for its own.
 func TestTwoFreshOwnersDoNotShareABooking(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
@@ -80,7 +81,8 @@ func TestBudgetRecordWithoutOwner(t *testing.T) {
 	}
 }
 
-// A booking that was written in the end, but only when its time was over, admits nothing. Who waits gets another one at once.
+// A booking that was written in the end, but only when its time was over, admits nothing. Who waits
+// gets another one at once.
 func TestLateBookingIsRepeatedAtOnce(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

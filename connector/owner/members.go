@@ -130,7 +130,8 @@ func (m *Members) renew(ctx context.Context, revision *uint64) error {
 	return err
 }
 
-// see wakes those who wait only if the members have changed: a watch tells the same ones now and then.
+// see wakes those who wait only if the members have changed: a watch tells the same ones now and
+// then.
 func (m *Members) see(keys map[string]struct{}) {
 	live := slices.Sorted(maps.Keys(keys))
 	if known, _ := m.live.Get(); !slices.Equal(live, known) {

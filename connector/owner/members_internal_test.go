@@ -7,7 +7,8 @@ import (
 	"testing/synctest"
 )
 
-// Names that differ in one character share the accounts evenly, and one that leaves moves only what it had.
+// Names that differ in one character share the accounts evenly, and one that leaves moves only what
+// it had.
 func TestOwnerOf(t *testing.T) {
 	t.Parallel()
 	const accounts = 3000

@@ -9,8 +9,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// statusOver is the status event that a reading asks for over the last one; nil if it shows no change. own is what this integration is to
-// Comeet as a source, nil if that is not known yet.
+// statusOver is the status event that a reading asks for over the last one; nil if it shows no
+// change. own is what this integration is to Comeet as a source, nil if that is not known yet.
 func statusOver(known *events.StatusChanged, r reading, own *events.CandidateSource) *events.StatusChanged {
 	state := known.State
 	if r.candidate != nil {
@@ -33,9 +33,10 @@ func statusOver(known *events.StatusChanged, r reading, own *events.CandidateSou
 	return st
 }
 
-// stateOver is what a candidate's state is by a look at it, over what was known. What Comeet does not tell stays as it was
-// known: an absent block means "no permission" or a reduced answer as often as "no value", and a deleted candidate shows
-// nothing but its uid. The feed gets what is named here and nothing else: no person.
+// stateOver is what a candidate's state is by a look at it, over what was known. What Comeet does
+// not tell stays as it was known: an absent block means "no permission" or a reduced answer as
+// often as "no value", and a deleted candidate shows nothing but its uid. The feed gets what is
+// named here and nothing else: no person.
 func stateOver(known events.State, c *comeet.Candidate) events.State {
 	known.Deleted, known.Merged = c.Deleted, false
 	if c.Deleted {
@@ -66,7 +67,8 @@ func stateOver(known events.State, c *comeet.Candidate) events.State {
 	case c.DispositionReason != nil:
 		known.DispositionReason = c.DispositionReason.Reason
 	case c.PersonUID != "":
-		// A whole answer. No permission guards the reason, so there is none: the candidate was reopened.
+		// A whole answer. No permission guards the reason, so there is none: the candidate was
+		// reopened.
 		known.DispositionReason = ""
 	}
 	return known
@@ -99,10 +101,10 @@ func timeText(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// changes names what differs between two states. Times of Comeet's are no content: they move without a visible change. Nor is
-// it a change when something is told for the first time: Comeet's answer to a POST leaves out the person, the uids of steps,
-// and the source, which is own, the source that this integration is to Comeet, until somebody changes it. A nil own is not
-// known yet.
+// changes names what differs between two states. Times of Comeet's are no content: they move
+// without a visible change. Nor is it a change when something is told for the first time: Comeet's
+// answer to a POST leaves out the person, the uids of steps, and the source, which is own, the
+// source that this integration is to Comeet, until somebody changes it. A nil own is not known yet.
 func changes(before, after events.State, own *events.CandidateSource) []events.Change {
 	var out []events.Change
 	note := func(c events.Change, differs bool) {

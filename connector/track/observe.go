@@ -17,8 +17,8 @@ type reading struct {
 	candidate *comeet.Candidate
 	// seen is when Comeet showed it, by Comeet's clock, in whole seconds.
 	seen time.Time
-	// asked is when Comeet was asked for it, by Comeet's clock, in whole seconds and never too late:
-	// what was shown is no older. Zero means not known.
+	// asked is when Comeet was asked for it, by Comeet's clock, in whole seconds and never too
+	// late: what was shown is no older. Zero means not known.
 	asked time.Time
 	// sent is the same by this host's clock. Zero means not known: it is too old to be published.
 	sent time.Time
@@ -113,8 +113,8 @@ func (t *Tracker) observe(ctx context.Context, r reading) error {
 type outdated struct {
 	// isLate says that it is too old to be published; else it may be older than the last entry.
 	isLate bool
-	// memory is the last entry that was read, so that the next reading is surely newer; 0 if it need
-	// not be.
+	// memory is the last entry that was read, so that the next reading is surely newer; 0 if it
+	// need not be.
 	memory uint64
 }
 

@@ -11,8 +11,8 @@ import (
 const (
 	// maxPending is how many candidates that it cannot read a poll may leave behind.
 	maxPending = 300
-	// goneAfter is after how many complete runs a candidate counts as deleted that a list calls so and whose address Comeet has
-	// nothing at.
+	// goneAfter is after how many complete runs a candidate counts as deleted that a list calls so
+	// and whose address Comeet has nothing at.
 	goneAfter = 10
 )
 
@@ -54,8 +54,9 @@ func (l *leftovers) leave(p pending, why error) (isNew bool) {
 	return true
 }
 
-// observeOrLeave publishes what a reading shows. A candidate that must be read again, and that Comeet
-// cannot show, is left to later runs: neither the others' changes nor the cursor wait for it.
+// observeOrLeave publishes what a reading shows. A candidate that must be read again, and that
+// Comeet cannot show, is left to later runs: neither the others' changes nor the cursor wait for
+// it.
 func (t *Tracker) observeOrLeave(ctx context.Context, r reading, left *leftovers) error {
 	if i := left.find(r.uid); i >= 0 && left.list[i].Deleted && r.candidate.Deleted {
 		return nil // lists go on calling it deleted; checkPending has read it, or will when it is due

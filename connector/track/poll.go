@@ -10,15 +10,18 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// cursor is how far an account's polls have come, by Comeet's clock. It moves only after a complete run.
+// cursor is how far an account's polls have come, by Comeet's clock. It moves only after a complete
+// run.
 type cursor struct {
 	// Started is when the last complete run began.
 	Started time.Time `json:"started"`
-	// Began is Started by the bus's clock; zero means not known. The two clocks tell when Comeet's was set back.
+	// Began is Started by the bus's clock; zero means not known. The two clocks tell when Comeet's
+	// was set back.
 	Began time.Time `json:"began,omitzero"`
-	// Since is from when on the next run has to look: Started, or the start of the run before it if the last one read several
-	// pages. Rows that move while pages are read may be skipped, so what took several pages is read twice. If Comeet's clock was
-	// set back since the run before, it is as early as that run had to look, by the clock as it is now.
+	// Since is from when on the next run has to look: Started, or the start of the run before it if
+	// the last one read several pages. Rows that move while pages are read may be skipped, so what
+	// took several pages is read twice. If Comeet's clock was set back since the run before, it is
+	// as early as that run had to look, by the clock as it is now.
 	Since time.Time `json:"since"`
 	// Pending are candidates that could not be read.
 	Pending []pending `json:"pending,omitempty"`
@@ -28,7 +31,8 @@ type cursor struct {
 	Source *events.CandidateSource `json:"source,omitempty"`
 }
 
-// setBack is by how much Comeet's clock was set back between two runs; 0 if it was not, for all that two clocks can tell.
+// setBack is by how much Comeet's clock was set back between two runs; 0 if it was not, for all
+// that two clocks can tell.
 func (c cursor) setBack(last cursor) time.Duration {
 	if last.Began.IsZero() {
 		return 0
@@ -39,7 +43,8 @@ func (c cursor) setBack(last cursor) time.Duration {
 	return 0
 }
 
-// clockJitter is by how much two clocks may seem to drift apart between two runs: Comeet's tells whole seconds.
+// clockJitter is by how much two clocks may seem to drift apart between two runs: Comeet's tells
+// whole seconds.
 const clockJitter = 3 * time.Second
 
 // Poll looks for status changes every PollInterval until ctx ends, and returns nil then. A run that
@@ -70,9 +75,9 @@ func (t *Tracker) Poll(ctx context.Context) error {
 // pollOnce reads what has moved since the last complete run, and what was deleted. It returns how
 // many candidates it leaves to later runs, because Comeet cannot show them.
 //
-// No field of Comeet's tells when a candidate last moved, so the lower bound is when the last complete
-// run began, by the clock that stamps candidates, minus an overlap for what becomes visible late. There
-// is no upper bound: Comeet's clock moves on while pages are read.
+// No field of Comeet's tells when a candidate last moved, so the lower bound is when the last
+// complete run began, by the clock that stamps candidates, minus an overlap for what becomes
+// visible late. There is no upper bound: Comeet's clock moves on while pages are read.
 func (t *Tracker) pollOnce(ctx context.Context) (unread int, err error) {
 	last, err := loadState[cursor](ctx, t, "poll")
 	if err != nil {
@@ -155,8 +160,9 @@ func (t *Tracker) pollDeleted(ctx context.Context, after time.Time, left *leftov
 	return pages.Err()
 }
 
-// sinceFirstFollowed is where polling starts without a cursor: now, for an account that follows nobody yet; else when the
-// first status was published, since what has moved in between is not known.
+// sinceFirstFollowed is where polling starts without a cursor: now, for an account that follows
+// nobody yet; else when the first status was published, since what has moved in between is not
+// known.
 func (t *Tracker) sinceFirstFollowed(ctx context.Context, now time.Time) (time.Time, error) {
 	first, err := t.cfg.Bus.First(ctx, t.cfg.Events, t.statusFilter())
 	if errors.Is(err, bus.ErrNotFound) {

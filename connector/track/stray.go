@@ -12,12 +12,14 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// stray is a new candidate that Comeet lists under this integration's own source and that no operation follows. As a rule its
-// submission is still under way or in doubt. One that stays a stray came of a request that had been given up, and that was looked up,
-// before it reached Comeet: nothing else knows of it.
+// stray is a new candidate that Comeet lists under this integration's own source and that no
+// operation follows. As a rule its submission is still under way or in doubt. One that stays a
+// stray came of a request that had been given up, and that was looked up, before it reached Comeet:
+// nothing else knows of it.
 type stray struct {
 	UID string `json:"uid"`
-	// Since is when a poll saw it first, by the bus's clock, and Runs how many have been complete since.
+	// Since is when a poll saw it first, by the bus's clock, and Runs how many have been complete
+	// since.
 	Since time.Time `json:"since"`
 	Runs  int       `json:"runs"`
 }
@@ -25,13 +27,15 @@ type stray struct {
 const (
 	// maxStrays bounds what a cursor remembers of them.
 	maxStrays = 300
-	// strayRuns is how many complete polls a stray outlives: behind an outage polls may be ahead of the submissions in doubt.
+	// strayRuns is how many complete polls a stray outlives: behind an outage polls may be ahead of
+	// the submissions in doubt.
 	strayRuns = 3
 	// ownerSearch bounds the search for the operation that a stray belongs to.
 	ownerSearch = 30 * time.Second
 )
 
-// noteStray remembers a row of a poll if it is a stray. created is the poll's lower bound: what is older has been seen before.
+// noteStray remembers a row of a poll if it is a stray. created is the poll's lower bound: what is
+// older has been seen before.
 func (t *Tracker) noteStray(ctx context.Context, list []stray, c *comeet.Candidate, created time.Time) ([]stray, error) {
 	own, told := t.source.get(), sourceOf(c)
 	known := slices.ContainsFunc(list, func(s stray) bool { return s.UID == c.UID })
@@ -45,7 +49,8 @@ func (t *Tracker) noteStray(ctx context.Context, list []stray, c *comeet.Candida
 	return append(list, stray{UID: c.UID, Since: t.cfg.Bus.Now().UTC()}), nil
 }
 
-// checkStrays returns those of an earlier run that may still find their operation, and reports and follows the others.
+// checkStrays returns those of an earlier run that may still find their operation, and reports and
+// follows the others.
 func (t *Tracker) checkStrays(ctx context.Context, list []stray) ([]stray, error) {
 	var left []stray
 	for _, s := range list {
@@ -67,8 +72,8 @@ func (t *Tracker) checkStrays(ctx context.Context, list []stray) ([]stray, error
 	return left, nil
 }
 
-// reportStray says that Comeet has a candidate that no operation knows. If its person is on the same position already, it is that
-// operation's second one, and is followed as such.
+// reportStray says that Comeet has a candidate that no operation knows. If its person is on the
+// same position already, it is that operation's second one, and is followed as such.
 func (t *Tracker) reportStray(ctx context.Context, uid string) error {
 	r, visible, err := t.fetch(ctx, uid, comeet.Poll)
 	if isOfOneCandidate(err) || err == nil && (!visible || r.candidate == nil || r.candidate.Deleted) {
@@ -108,8 +113,8 @@ func (t *Tracker) ReportSecond(first string, second First) {
 		Msg("overtaken: Comeet took a submission that had been given up, after the operation had ended without it; compare the candidates at Comeet and merge or delete one")
 }
 
-// sameProcess finds the followed candidate of the same person on the same position; nil if there is none. It reads all statuses, since
-// nothing leads from a person to an operation: strays are rare.
+// sameProcess finds the followed candidate of the same person on the same position; nil if there is
+// none. It reads all statuses, since nothing leads from a person to an operation: strays are rare.
 func (t *Tracker) sameProcess(ctx context.Context, c *comeet.Candidate) (*events.StatusChanged, error) {
 	if c.PersonUID == "" {
 		return nil, nil

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// sweepPause is the longest pause between two requests of a pass: what a pass remembers dies with its process, so it
-	// has to be over in hours.
+	// sweepPause is the longest pause between two requests of a pass: what a pass remembers dies
+	// with its process, so it has to be over in hours.
 	sweepPause = 10 * time.Second
 	// sweepTries is how often a pass asks for the same thing before it gives up and begins anew.
 	sweepTries = 3
@@ -28,14 +28,15 @@ type swept struct {
 	Requests int `json:"requests"`
 }
 
-// Sweep re-reads every followed candidate now and then, for what polls cannot see: changes that Comeet does not count as
-// activity (a source that becomes visible, a merge that no list tells of), and rows that were skipped while pages moved.
+// Sweep re-reads every followed candidate now and then, for what polls cannot see: changes that
+// Comeet does not count as activity (a source that becomes visible, a merge that no list tells of),
+// and rows that were skipped while pages moved.
 //
 // Bound: every followed candidate that Comeet can show is read at least once within SweepInterval.
 // Passes begin SweepInterval / 2 apart and pace themselves to be over in half of that, by what the
-// last one took. They use the spare budget alone, so a pass takes longer while Comeet is down or the
-// budget is used up, and the bound is the later by that. A crash leaves when the last complete pass
-// began; the pass under way begins again.
+// last one took. They use the spare budget alone, so a pass takes longer while Comeet is down or
+// the budget is used up, and the bound is the later by that. A crash leaves when the last complete
+// pass began; the pass under way begins again.
 //
 // One thing stays unseen: a merged candidate that Comeet goes on listing as it was.
 //
@@ -99,11 +100,13 @@ type pass struct {
 	began    time.Time
 	pause    time.Duration
 	requests int
-	// listed holds a hash of the uid of each candidate that the listing showed: 8 bytes each, for an account may have a
-	// million. A uid that hashes like another one's has its turn in the next pass, under another seed.
+	// listed holds a hash of the uid of each candidate that the listing showed: 8 bytes each, for
+	// an account may have a million. A uid that hashes like another one's has its turn in the next
+	// pass, under another seed.
 	listed []uint64
 	seed   maphash.Seed
-	// skipped are candidates that could not be read and are read again at the end of the pass; at most maxSkipped.
+	// skipped are candidates that could not be read and are read again at the end of the pass; at
+	// most maxSkipped.
 	skipped []string
 	// unread is how many the pass could not read, example one of them.
 	unread  int
@@ -157,8 +160,9 @@ func (p *pass) list(ctx context.Context) error {
 	return pages.Err()
 }
 
-// checkUnlisted reads one by one the followed candidates that the listing did not show. It walks through the status events
-// that were there when the pass began: what was published since has been seen since.
+// checkUnlisted reads one by one the followed candidates that the listing did not show. It walks
+// through the status events that were there when the pass began: what was published since has been
+// seen since.
 func (p *pass) checkUnlisted(ctx context.Context) error {
 	for from := uint64(1); ; {
 		m, err := p.cfg.Bus.Next(ctx, p.cfg.Events, p.statusFilter(), from)
@@ -185,8 +189,8 @@ func (p *pass) checkUnlisted(ctx context.Context) error {
 	}
 }
 
-// retrySkipped reads those again that Comeet could not show: it may have been in trouble just then. One
-// that it still cannot show must not keep the pass from its end, for the sake of all others.
+// retrySkipped reads those again that Comeet could not show: it may have been in trouble just then.
+// One that it still cannot show must not keep the pass from its end, for the sake of all others.
 func (p *pass) retrySkipped(ctx context.Context) error {
 	for _, uid := range p.skipped {
 		err := p.check(ctx, uid, 0)
@@ -204,8 +208,8 @@ func (p *pass) missed(uid string) {
 	p.example = uid
 }
 
-// check reads one followed candidate, unless it has ended. Of several entries, only the last one is of interest; entry is the
-// one that led here, or 0.
+// check reads one followed candidate, unless it has ended. Of several entries, only the last one is
+// of interest; entry is the one that led here, or 0.
 func (p *pass) check(ctx context.Context, uid string, entry uint64) error {
 	last, err := p.cfg.Ledger.LastStatus(ctx, p.cfg.Account, uid)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// Value is the latest of a series of values, of which none but the latest matters. The zero Value holds the zero value of T. All methods
-// are safe for concurrent use.
+// Value is the latest of a series of values, of which none but the latest matters. The zero Value
+// holds the zero value of T. All methods are safe for concurrent use.
 type Value[T any] struct {
 	mu      sync.Mutex // guards current and changed
 	current T
@@ -15,7 +15,8 @@ type Value[T any] struct {
 	changed chan struct{}
 }
 
-// Get returns the latest value, and a channel that is closed when there is another one. It does not block.
+// Get returns the latest value, and a channel that is closed when there is another one. It does not
+// block.
 func (v *Value[T]) Get() (current T, changed <-chan struct{}) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -36,8 +37,8 @@ func (v *Value[T]) Set(next T) {
 	}
 }
 
-// Await blocks until the latest value is good, and returns it. It may miss a value that was replaced at once. If ctx ends before, it
-// returns the zero value and the context's cause.
+// Await blocks until the latest value is good, and returns it. It may miss a value that was
+// replaced at once. If ctx ends before, it returns the zero value and the context's cause.
 func (v *Value[T]) Await(ctx context.Context, good func(T) bool) (T, error) {
 	for {
 		current, changed := v.Get()
