@@ -6,9 +6,10 @@
 // the bus once and in order. All state lives in JetStream, so a process may be killed at any moment
 // and another one goes on.
 //
-// The files follow one event: intake, decode, match, files, submit, settle, outcome, refuse,
-// deadletter. Around them: account (what one account has for itself), heartbeat, connector,
-// supervise and setup (lifecycle), capacity, expire, unserved, watchdog, health, admin, metrics.
+// The files follow one event: intake, submission, attempt (match, files, download, request), settle
+// (lookup, person, doubt, adopt), accept, refuse, deadletter, confirm. Around them: account (what
+// one account has for itself), heartbeat, connector, supervise and setup (lifecycle), capacity,
+// expire, unserved, watchdog, health, admin, metrics.
 //
 // The way back is package track. Who serves an account is decided in package owner, where a
 // candidate goes in package positions. What operators do is package ops: another process, which
