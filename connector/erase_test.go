@@ -88,7 +88,6 @@ func (w *world) live(d *ops.Client, data *events.Sourced) (uid string) {
 		w.Fatal(err)
 	}
 	w.eventually("a second status", func() bool { return len(w.kept().statuses("default")[uid]) == 2 })
-	w.leavePolls(uid)
 	return uid
 }
 
@@ -136,15 +135,6 @@ func eraseOne(t *testing.T) *erased {
 
 // briefly makes polls reach back for a second only.
 func briefly(c *connector.Config) { c.PollOverlap = time.Second }
-
-// leavePolls waits until no poll takes a candidate for a new one any more: a poll remembers those that no operation follows.
-func (w *world) leavePolls(uid string) {
-	w.Helper()
-	created := w.truth("default", uid).TimeCreated
-	w.eventually("polls to begin after the candidate was created", func() bool {
-		return w.cursors().pollStarted("poll.default").After(created.Add(3 * time.Second))
-	})
-}
 
 // nothingLeft looks for the person on the bus and on its disk.
 func (e *erased) nothingLeft() {
@@ -666,7 +656,6 @@ func TestStatusOfTheLastMoment(t *testing.T) {
 	w.eventuallyKept("e1", "created")
 	w.noneOutstanding("default")
 	uid := w.outcome("e1").Data.(*events.Accepted).CandidateUID
-	w.leavePolls(uid)
 	p := newProxy(t, w.NATSURL)
 	d := w.operator(func(cfg *ops.Config) { cfg.NATSURL = p.url() })
 	held := p.set("$JS.API.STREAM.MSG.DELETE.", false)

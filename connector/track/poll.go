@@ -25,8 +25,6 @@ type cursor struct {
 	Since time.Time `json:"since"`
 	// Pending are candidates that could not be read.
 	Pending []pending `json:"pending,omitempty"`
-	// Strays are new candidates that no operation follows yet.
-	Strays []stray `json:"strays,omitempty"`
 	// Source is this integration's own, see integrationSource.
 	Source *events.CandidateSource `json:"source,omitempty"`
 }
@@ -96,9 +94,6 @@ func (t *Tracker) pollOnce(ctx context.Context) (unread int, err error) {
 		return 0, err
 	}
 	next := cursor{}
-	if next.Strays, err = t.checkStrays(ctx, last.Strays); err != nil {
-		return 0, err
-	}
 	if err := t.pollListed(ctx, after, last, &next, &left); err != nil {
 		return 0, err
 	}
@@ -108,12 +103,15 @@ func (t *Tracker) pollOnce(ctx context.Context) (unread int, err error) {
 	if left.overflow != nil {
 		return 0, left.overflow
 	}
+	if err := t.checkStrays(ctx); err != nil {
+		return 0, err
+	}
 	next.Pending, next.Source = left.list, t.source.get()
 	return len(left.list), t.saveState(ctx, "poll", next)
 }
 
 // pollListed reads which candidates have moved, and sets when this run began.
-func (t *Tracker) pollListed(ctx context.Context, after time.Time, last cursor, next *cursor, left *leftovers) (err error) {
+func (t *Tracker) pollListed(ctx context.Context, after time.Time, last cursor, next *cursor, left *leftovers) error {
 	pages := comeet.ReadPages(maxPages, func(ctx context.Context, page string) ([]comeet.Candidate, *comeet.Response, error) {
 		return t.cfg.Comeet.ListCandidates(ctx, comeet.CandidateQuery{TimeHiringProcessUpdatedAfter: after, Limit: pageSize, Page: page})
 	})
@@ -133,7 +131,7 @@ func (t *Tracker) pollListed(ctx context.Context, after time.Time, last cursor, 
 			}
 		}
 		for i, rows := 0, pages.Items(); i < len(rows); i++ {
-			if next.Strays, err = t.noteStray(ctx, next.Strays, &rows[i], after); err != nil {
+			if err := t.noteStray(ctx, &rows[i], after); err != nil {
 				return err
 			}
 			if err := t.observeOrLeave(ctx, t.readingOf(rows[i].UID, &rows[i], pages.Response()), left); err != nil {

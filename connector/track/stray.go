@@ -16,16 +16,19 @@ import (
 // operation follows. As a rule its submission is still under way or in doubt. One that stays a
 // stray came of a request that had been given up, and that was looked up, before it reached Comeet:
 // nothing else knows of it.
+//
+// Strays live in memory alone: an operation that is erased may have one, and what is erased must
+// not stay on the bus.
 type stray struct {
-	UID string `json:"uid"`
-	// Since is when a poll saw it first, by the bus's clock, and Runs how many have been complete
+	uid string
+	// since is when a poll saw it first, by the bus's clock, and runs how many have been complete
 	// since.
-	Since time.Time `json:"since"`
-	Runs  int       `json:"runs"`
+	since time.Time
+	runs  int
 }
 
 const (
-	// maxStrays bounds what a cursor remembers of them.
+	// maxStrays bounds how many are remembered.
 	maxStrays = 300
 	// strayRuns is how many complete polls a stray outlives: behind an outage polls may be ahead of
 	// the submissions in doubt.
@@ -36,40 +39,42 @@ const (
 
 // noteStray remembers a row of a poll if it is a stray. created is the poll's lower bound: what is
 // older has been seen before.
-func (t *Tracker) noteStray(ctx context.Context, list []stray, c *comeet.Candidate, created time.Time) ([]stray, error) {
+func (t *Tracker) noteStray(ctx context.Context, c *comeet.Candidate, created time.Time) error {
 	own, told := t.source.get(), sourceOf(c)
-	known := slices.ContainsFunc(list, func(s stray) bool { return s.UID == c.UID })
-	if own == nil || told == nil || !sameSource(own, told) || c.Deleted || c.TimeCreated.Before(created) || known || len(list) >= maxStrays {
-		return list, nil
+	if own == nil || told == nil || !sameSource(own, told) || c.Deleted || c.TimeCreated.Before(created) ||
+		len(t.strays) >= maxStrays || slices.ContainsFunc(t.strays, func(s stray) bool { return s.uid == c.UID }) {
+		return nil
 	}
 	last, err := t.cfg.Ledger.LastStatus(ctx, t.cfg.Account, c.UID)
-	if err != nil || last.Seq != 0 {
-		return list, err
+	if err == nil && last.Seq == 0 {
+		t.strays = append(t.strays, stray{uid: c.UID, since: t.cfg.Bus.Now()})
 	}
-	return append(list, stray{UID: c.UID, Since: t.cfg.Bus.Now().UTC()}), nil
+	return err
 }
 
-// checkStrays returns those of an earlier run that may still find their operation, and reports and
-// follows the others.
-func (t *Tracker) checkStrays(ctx context.Context, list []stray) ([]stray, error) {
+// checkStrays ends a complete run: it forgets those that have found their operation, and reports and
+// follows those that no longer can.
+func (t *Tracker) checkStrays(ctx context.Context) error {
 	var left []stray
-	for _, s := range list {
-		last, err := t.cfg.Ledger.LastStatus(ctx, t.cfg.Account, s.UID)
-		if err != nil {
-			return nil, err
-		}
-		s.Runs++
+	for i, s := range t.strays {
+		last, err := t.cfg.Ledger.LastStatus(ctx, t.cfg.Account, s.uid)
+		s.runs++
 		switch {
-		case last.Seq != 0:
-		case s.Runs < strayRuns || t.cfg.Bus.Now().Sub(s.Since) < t.cfg.StrayAfter:
+		case err == nil && last.Seq != 0:
+			continue
+		case err == nil && (s.runs < strayRuns || t.cfg.Bus.Now().Sub(s.since) < t.cfg.StrayAfter):
 			left = append(left, s)
-		default:
-			if err := t.reportStray(ctx, s.UID); err != nil {
-				return nil, err
-			}
+			continue
+		case err == nil:
+			err = t.reportStray(ctx, s.uid)
+		}
+		if err != nil {
+			t.strays = append(left, t.strays[i:]...)
+			return err
 		}
 	}
-	return left, nil
+	t.strays = left
+	return nil
 }
 
 // reportStray says that Comeet has a candidate that no operation knows. If its person is on the

@@ -78,10 +78,12 @@ type Metrics interface {
 	SweepFailed()
 }
 
-// Tracker follows the candidates of one account. Its methods are safe for concurrent use.
+// Tracker follows the candidates of one account. Its methods are safe for concurrent use, but for
+// Poll, which runs once.
 type Tracker struct {
 	cfg    Config
 	source integrationSource
+	strays []stray // of Poll
 }
 
 // New returns a Tracker that does nothing by itself; Poll and Sweep are its loops.
