@@ -9,6 +9,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
 )
 
 // Three replicas share five accounts under backlog. One is killed, one drained, one joins; Comeet never has to say "too many
@@ -98,4 +99,30 @@ func TestMovedAccountIsShownOnce(t *testing.T) {
 			t.Errorf("what the first has counted of account %s is gone", a)
 		}
 	}
+}
+
+// Incident: nats-server was restarted in order and then killed, and brought back members that had ended long ago, without their time
+// to live. They owned every account, nobody served them, and all looked well.
+func TestGhostsOwnNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, accounts("acme", "default", "globex"))
+	kv, err := w.js.KeyValue(t.Context(), bus.DefaultNames.Members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 30 {
+		if _, err := kv.Put(t.Context(), fmt.Sprint("ghost-", n), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.run()
+	for _, a := range w.Accounts {
+		w.publishTo(a, source, a, person(1))
+	}
+	w.settled()
+	w.check()
+	w.eventually("the ghosts to be removed", func() bool {
+		keys, err := kv.Keys(t.Context())
+		return err == nil && len(keys) == 1
+	})
 }

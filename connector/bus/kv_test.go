@@ -69,7 +69,7 @@ func TestBucket(t *testing.T) {
 	_, _, get := k.Get(ctx, "acme.1")
 	_, err = k.All(ctx, "acme")
 	_, bind := b.Bucket(ctx, bus.DefaultNames.Positions)
-	for call, err := range map[string]error{"get": get, "all": err, "bind": bind, "put": k.Put(ctx, "acme.1", nil), "watch": k.Watch(ctx, func(map[string]struct{}) {})} {
+	for call, err := range map[string]error{"get": get, "all": err, "bind": bind, "put": k.Put(ctx, "acme.1", nil), "watch": k.Watch(ctx, func(map[string]time.Time) {})} {
 		if !errors.Is(err, bus.ErrGone) {
 			t.Errorf("%s of a deleted bucket: %v, want ErrGone", call, err)
 		}
@@ -144,7 +144,7 @@ func watched(t *testing.T, k *bus.Bucket) (see func(want ...string), ended <-cha
 	seen := make(chan string)
 	done := make(chan error, 1)
 	go func() {
-		done <- k.Watch(ctx, func(keys map[string]struct{}) {
+		done <- k.Watch(ctx, func(keys map[string]time.Time) {
 			select {
 			case seen <- strings.Join(slices.Sorted(maps.Keys(keys)), " "):
 			case <-ctx.Done():

@@ -47,10 +47,10 @@ func (k *Bucket) Update(ctx context.Context, key string, value []byte, revision 
 // consumer is made anew (after a restart, a new leader, a gap) may never learn that the key is gone; a new watch does.
 const watchLife = 10 * time.Second
 
-// Watch calls changed with the set of keys that are there, first as soon as it is known and then at every change, until ctx
-// ends or the watch breaks; then watch anew. What a broken watch missed is known within 10 s. changed must not block, nor keep
-// the set. ErrGone if the bucket was deleted.
-func (k *Bucket) Watch(ctx context.Context, changed func(keys map[string]struct{})) error {
+// Watch calls changed with the keys that are there and when each was last written, by the server's clock: first as soon as that is
+// known and then at every write, until ctx ends or the watch breaks; then watch anew. What a broken watch missed is known within
+// 10 s. changed must not block, nor keep the map. ErrGone if the bucket was deleted.
+func (k *Bucket) Watch(ctx context.Context, changed func(keys map[string]time.Time)) error {
 	for {
 		if err := k.watch(ctx, changed); err != nil {
 			return err
@@ -58,7 +58,7 @@ func (k *Bucket) Watch(ctx context.Context, changed func(keys map[string]struct{
 	}
 }
 
-func (k *Bucket) watch(ctx context.Context, changed func(keys map[string]struct{})) error {
+func (k *Bucket) watch(ctx context.Context, changed func(keys map[string]time.Time)) error {
 	// The library ends a watch with the context that it was begun with.
 	life, cancel := context.WithTimeout(ctx, watchLife)
 	defer cancel()
@@ -78,7 +78,7 @@ func (k *Bucket) watch(ctx context.Context, changed func(keys map[string]struct{
 		return nil
 	}
 	defer stopWatch(w)
-	keys := map[string]struct{}{}
+	keys := map[string]time.Time{}
 	known := false
 	for {
 		select {
@@ -95,7 +95,7 @@ func (k *Bucket) watch(ctx context.Context, changed func(keys map[string]struct{
 			case e == nil:
 				known = true
 			case e.Operation() == jetstream.KeyValuePut:
-				keys[e.Key()] = struct{}{}
+				keys[e.Key()] = e.Created()
 			default:
 				delete(keys, e.Key())
 			}

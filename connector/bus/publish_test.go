@@ -338,7 +338,7 @@ func TestClosedBusFails(t *testing.T) {
 	ended := make(chan error, 2)
 	begun := make(chan struct{}, 100)
 	go func() { ended <- c.Fetch(t.Context(), 1, func(*bus.Msg) {}) }()
-	go func() { ended <- bucket.Watch(t.Context(), func(map[string]struct{}) { begun <- struct{}{} }) }()
+	go func() { ended <- bucket.Watch(t.Context(), func(map[string]time.Time) { begun <- struct{}{} }) }()
 	<-begun
 	b.Close()
 	for range 2 {

@@ -7,6 +7,10 @@
 // can be wrong, such as that of a process that was frozen; then two replicas serve one account for
 // a while. The ledger's compare-and-set keeps every promise even so. Ownership only saves budget,
 // and the budget is kept by bookings.
+//
+// A member lives for as long as it renews its key. That the key is there proves nothing: after an
+// orderly restart and a kill, nats-server brings keys back that had expired, without their time to
+// live, and an account that such a ghost owns is served by nobody.
 package owner
 
 import (
@@ -36,7 +40,16 @@ type Members struct {
 	ttl    time.Duration
 	log    zerolog.Logger
 	live   latest.Value[[]string]
+	ghosts latest.Value[[]string]
 }
+
+const (
+	// deadAfter is how many times to live a member may go without renewing its key before the others
+	// serve its accounts, where the server has not removed the key by then.
+	deadAfter = 3
+	// ghostAfter is the same until the others remove the key.
+	ghostAfter = 10
+)
 
 // NewMembers returns the members of a bucket, of which this replica is to be one by the name self.
 // Another replica takes it for dead when its key is ttl old. Nobody owns anything until Run.
@@ -101,6 +114,9 @@ func (m *Members) Run(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			m.warn(fmt.Errorf("renew this replica's membership: %w", err))
 		}
+		if err == nil {
+			m.removeGhosts(ctx)
+		}
 		if !bus.Sleep(ctx, m.ttl/3) {
 			break
 		}
@@ -130,11 +146,42 @@ func (m *Members) renew(ctx context.Context, revision *uint64) error {
 	return err
 }
 
-// see wakes those who wait only if the members have changed: a watch tells the same ones now and
-// then.
-func (m *Members) see(keys map[string]struct{}) {
-	live := slices.Sorted(maps.Keys(keys))
+// see judges who is alive by when each key was last renewed. The youngest renewal, which is this
+// replica's own as a rule, tells the time: so all times are the server's, and none is compared with
+// a clock of this host. It wakes those who wait only if the members have changed.
+func (m *Members) see(renewed map[string]time.Time) {
+	var now time.Time
+	for _, at := range renewed {
+		if at.After(now) {
+			now = at
+		}
+	}
+	var live, ghosts []string
+	for _, key := range slices.Sorted(maps.Keys(renewed)) {
+		age := now.Sub(renewed[key])
+		if age <= deadAfter*m.ttl {
+			live = append(live, key)
+		} else if age > ghostAfter*m.ttl {
+			ghosts = append(ghosts, key)
+		}
+	}
 	if known, _ := m.live.Get(); !slices.Equal(live, known) {
 		m.live.Set(live)
 	}
+	m.ghosts.Set(ghosts)
+}
+
+// removeGhosts removes the keys of members that ended long ago. One that lives after all writes its
+// key again.
+func (m *Members) removeGhosts(ctx context.Context) {
+	ghosts, _ := m.ghosts.Get()
+	for _, key := range ghosts {
+		err := m.bucket.Release(ctx, key)
+		if err == nil {
+			m.log.Warn().Str("member", key).Msg("removed a replica that ended long ago from the members; nats-server had brought it back")
+		} else if ctx.Err() == nil {
+			m.warn(fmt.Errorf("remove the member %s, which ended long ago: %w", key, err))
+		}
+	}
+	m.ghosts.Set(nil)
 }

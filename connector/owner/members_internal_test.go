@@ -3,8 +3,10 @@ package owner
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // Names that differ in one character share the accounts evenly, and one that leaves moves only what
@@ -36,7 +38,7 @@ func TestOwnerOf(t *testing.T) {
 func TestOwnEndsWithOwnership(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := &Members{self: "me"}
+		m := &Members{self: "me", ttl: time.Second}
 		got := make(chan context.Context)
 		go func() {
 			owned, release, err := m.Own(t.Context(), "acme")
@@ -54,17 +56,48 @@ func TestOwnEndsWithOwnership(t *testing.T) {
 			t.Fatal("it owns an account before anybody is known to be alive")
 		default:
 		}
-		m.see(map[string]struct{}{"me": {}})
+		m.see(map[string]time.Time{"me": time.Now()})
 		owned := <-got
-		m.see(map[string]struct{}{"me": {}})
+		m.see(map[string]time.Time{"me": time.Now()})
 		synctest.Wait()
 		if owned.Err() != nil {
 			t.Error("it ended although nothing has changed")
 		}
-		m.see(map[string]struct{}{"another": {}})
+		m.see(map[string]time.Time{"another": time.Now()})
 		<-got
 		if m.Owns("acme") {
 			t.Error("it still owns the account")
 		}
 	})
+}
+
+// A member lives as long as it renews its key, whatever keys are there.
+func TestMembersLiveByTheirAge(t *testing.T) {
+	t.Parallel()
+	server := time.Now().Add(-5 * time.Hour) // no clock of this host is asked
+	m := &Members{self: "me", ttl: 10 * time.Second}
+	for _, tt := range []struct {
+		name         string
+		ages         map[string]time.Duration
+		live, ghosts []string
+	}{
+		{"alone", map[string]time.Duration{"me": 0}, []string{"me"}, nil},
+		{"all renew", map[string]time.Duration{"me": 3 * time.Second, "a": 0, "b": 9 * time.Second}, []string{"a", "b", "me"}, nil},
+		{"a server that is late with its marks", map[string]time.Duration{"me": 0, "a": 25 * time.Second}, []string{"a", "me"}, nil},
+		{"one fell silent", map[string]time.Duration{"me": 0, "a": 31 * time.Second}, []string{"me"}, nil},
+		{"ghosts", map[string]time.Duration{"me": 0, "a": 10 * time.Minute, "b": 24 * time.Hour}, []string{"me"}, []string{"a", "b"}},
+		{"this one fell silent", map[string]time.Duration{"me": time.Minute, "a": 0}, []string{"a"}, nil},
+		{"nobody", nil, nil, nil},
+	} {
+		renewed := map[string]time.Time{}
+		for key, age := range tt.ages {
+			renewed[key] = server.Add(-age)
+		}
+		m.see(renewed)
+		live, _ := m.live.Get()
+		ghosts, _ := m.ghosts.Get()
+		if !slices.Equal(live, tt.live) || !slices.Equal(ghosts, tt.ghosts) {
+			t.Errorf("%s: %v live and %v are ghosts, want %v and %v", tt.name, live, ghosts, tt.live, tt.ghosts)
+		}
+	}
 }

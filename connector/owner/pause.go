@@ -109,7 +109,7 @@ func (p *Pauses) Admit(ctx context.Context, account string, g *comeet.Gate) {
 // Run follows the bucket until ctx ends. It logs trouble and goes on.
 func (p *Pauses) Run(ctx context.Context) {
 	for {
-		seen := make(chan map[string]struct{}, 1)
+		seen := make(chan map[string]time.Time, 1)
 		watch, cancel := context.WithCancel(ctx)
 		var applying sync.WaitGroup
 		applying.Go(func() {
@@ -122,7 +122,7 @@ func (p *Pauses) Run(ctx context.Context) {
 				}
 			}
 		})
-		err := p.bucket.Watch(watch, func(keys map[string]struct{}) {
+		err := p.bucket.Watch(watch, func(keys map[string]time.Time) {
 			select {
 			case <-seen:
 			default:
@@ -141,7 +141,7 @@ func (p *Pauses) Run(ctx context.Context) {
 	}
 }
 
-func (p *Pauses) apply(ctx context.Context, keys map[string]struct{}) {
+func (p *Pauses) apply(ctx context.Context, keys map[string]time.Time) {
 	now := map[string]string{}
 	for key := range keys {
 		account, ok := strings.CutPrefix(key, pausedKey)
