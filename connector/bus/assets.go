@@ -113,7 +113,7 @@ var (
 	}, "a dead letter is stored once, however often its event comes back"}
 )
 
-// Assets lists the streams, buckets and the object store in the order in which they are made. Buckets and object stores
+// assets lists the streams, buckets and the object store in the order in which they are made. Buckets and object stores
 // are streams too; they are described by their stream settings, so that one check serves all.
 func (l Layout) assets(replicas int) []asset {
 	stream := func(name, about string, subjects ...string) jetstream.StreamConfig {
@@ -156,7 +156,7 @@ func (l Layout) assets(replicas int) []asset {
 		{events, append(slices.Clone(kept), bounded, ageless, expires, historic, noRollup, erasable, anySize)},
 		{dead, append(slices.Clone(kept), once, noRollup, erasable, anySize)},
 		{bucket(l.Names.Positions, "positions and whether they are open"), whole},
-		{bucket(l.Names.Accounts, "accounts added by operators, sealed"), append(slices.Clone(whole), onFile)},
+		{bucket(l.Names.Accounts, "accounts that operators have paused"), append(slices.Clone(whole), onFile)},
 		{members, append(slices.Clone(whole), expires)},
 		{bucket(l.Names.Cursors, "how far polls and budgets have come"), append(slices.Clone(whole), onFile)},
 		{files, append(slices.Clone(whole), erasable)},
