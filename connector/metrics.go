@@ -46,7 +46,7 @@ func newMetrics() *metrics {
 		failures:   counter("candidates_failed_total", "Sourced events with the outcome failed, by reason. Their originals are dead letters, but for the reason erased.", "reason"),
 		statuses:   counter("status_changes_total", "Status events published by polls."),
 		unfinished: counter("deliveries_unfinished_total", "Deliveries that ended without an outcome because the bus or we failed; they come again."),
-		overtaken:  counter("claims_overtaken_total", "Submissions that another worker settled while ours was under way. Anything but 0 deserves a look at Comeet."),
+		overtaken:  counter("claims_overtaken_total", "Candidates that Comeet took of submissions that had been given up. Anything but 0 deserves a look at Comeet: the log names both candidates."),
 		polls:      counter("polls_total", "Polls for status changes, by whether they completed.", "result"),
 		lastPoll:   gauge("last_poll_timestamp_seconds", "When the last poll completed."),
 		sweeps:     counter("sweeps_total", "Passes of the slow sweep over all candidates, by whether they completed.", "result"),
