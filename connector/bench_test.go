@@ -24,7 +24,7 @@ import (
 // BenchmarkBacklog drains a backlog of b.N events with 64 workers. The bare loop pulls, POSTs and acknowledges and keeps no
 // promise; the connector keeps all of them. Each runs in a process of its own, against a nats-server and a target in the
 // benchmark's, the target answering at once or after 20 ms. Compare the rows of one run; cpu-µs/event is what the process
-// itself used, start and end included. DESIGN.md has the figures and the command.
+// itself used, start and end included. BENCHMARKS.md has the figures and the command.
 func BenchmarkBacklog(b *testing.B) {
 	for _, delay := range []time.Duration{0, 20 * time.Millisecond} {
 		for _, who := range []string{"bare", "connector"} {
