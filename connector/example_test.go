@@ -89,25 +89,44 @@ func publishOne(ctx context.Context, natsURL string) (*events.Accepted, error) {
 	if _, err := js.PublishMsg(ctx, &nats.Msg{Subject: events.SourcedSubject("default"), Header: header, Data: body}); err != nil {
 		return nil, err
 	}
-	outcomes, err := js.OrderedConsumer(ctx, "CANDIDATE_EVENTS", jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{events.TypeAccepted + ".default.>"},
-	})
+	outcome, err := firstOutcome(ctx, natsURL, "candidate.submission.*")
 	if err != nil {
 		return nil, err
 	}
-	msg, err := outcomes.Next(jetstream.FetchContext(ctx))
+	switch d := outcome.Data.(type) {
+	case *events.Accepted:
+		return d, nil
+	case *events.Failed:
+		return nil, fmt.Errorf("%s: %s", d.Reason, d.Message)
+	}
+	return nil, fmt.Errorf("%s is no outcome", outcome.Type())
+}
+
+// firstOutcome waits for the first outcome of a type.
+func firstOutcome(ctx context.Context, natsURL, kind string) (events.Event, error) {
+	nc, err := nats.Connect(natsURL)
 	if err != nil {
-		return nil, err
+		return events.Event{}, err
 	}
-	event, err := events.Decode(msg.Headers(), msg.Data())
+	defer nc.Close()
+	js, err := jetstream.New(nc)
 	if err != nil {
-		return nil, err
+		return events.Event{}, err
 	}
-	accepted, ok := event.Data.(*events.Accepted)
-	if !ok {
-		return nil, fmt.Errorf("%s is no outcome", event.Type())
+	outcomes, err := js.OrderedConsumer(ctx, "CANDIDATE_EVENTS", jetstream.OrderedConsumerConfig{FilterSubjects: []string{kind + ".default.>"}})
+	if err != nil {
+		return events.Event{}, err
 	}
-	return accepted, nil
+	for {
+		msg, err := outcomes.Next(jetstream.FetchContext(ctx))
+		if err != nil {
+			return events.Event{}, err
+		}
+		event, err := events.Decode(msg.Headers(), msg.Data())
+		if err != nil || event.Type() != events.TypeClaimed { // a claim is the connector's own note
+			return event, err
+		}
+	}
 }
 
 // startBus runs a bus in this process.
