@@ -150,7 +150,7 @@ var answers = []Answer{
 	{Kind: Denied, rule: rule{from: 401, to: 401, form: apiError}, Event: "waits, the capability pauses unless one candidate was read", Breaker: "neither", Claim: "released"},
 	{Kind: Denied, rule: rule{request: read, from: 401, to: 401, form: other}, Event: "waits, the capability pauses unless one candidate was read", Breaker: "neither", Claim: "-"},
 
-	{Kind: Invalid, rule: rule{from: 400, to: 400, form: apiError}, Event: "failed", Breaker: "neither", Claim: "-"},
+	{Kind: Invalid, rule: rule{from: 400, to: 400, form: apiError}, Event: "failed", Breaker: "neither", Claim: "-"}, // guard: gateway-page-is-no-verdict
 	{Kind: Invalid, rule: rule{from: 403, to: 403, form: apiError, codes: []string{"file_size_limit", "malicious_file"}}, Event: "failed", Breaker: "neither", Claim: "-"},
 	// The candidate may have left the view of this integration. Only a list tells whether the
 	// permission to read is missing.

@@ -40,7 +40,7 @@ func (b *booking) want() {
 // leaves reports whether a request may begin beside those that others hold permits for. The wall clock is asked too, since the
 // monotonic one stands still while a virtual machine is suspended.
 func (b *booking) leaves(others int, now time.Duration) bool {
-	return !b.on || b.left > others && now < b.until && time.Now().Round(0).Before(b.wall)
+	return !b.on || b.left > others && now < b.until && time.Now().Round(0).Before(b.wall) // guard: unbooked-is-not-sent
 }
 
 // PrepareBooking plans for n more requests, beside those that permits have been given for, to begin within validFor from now.
@@ -80,7 +80,7 @@ func (g *Gate) BookingLow() <-chan struct{} {
 
 // latest is how long after its beginning a request may still reach Comeet, also where the owner is killed or frozen meanwhile.
 func (g *Gate) latest() time.Duration {
-	return g.cfg.RequestTimeout + MaxLateness(g.cfg.RequestTimeout) + g.cfg.HoldBack
+	return g.cfg.RequestTimeout + MaxLateness(g.cfg.RequestTimeout) + g.cfg.HoldBack // guard: lost-owner-may-still-send
 }
 
 // Export returns the budget for a successor. To hand over, Pause first and wait for the requests in flight: one that is still

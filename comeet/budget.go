@@ -175,7 +175,7 @@ func (b *budget) answer(c class, at time.Duration) {
 	if b.limit == 0 {
 		return
 	}
-	s := answeredSlot{at + b.period, c}
+	s := answeredSlot{at + b.period, c} // guard: slot-taken-for-a-window
 	i := len(b.answered)
 	for i > 0 && b.answered[i-1].until > s.until {
 		i--

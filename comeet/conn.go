@@ -42,7 +42,7 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	}
 	raw, err := tcp.SyscallConn()
 	if err == nil {
-		err = tcp.SetLinger(0)
+		err = tcp.SetLinger(0) // guard: closing-discards
 	}
 	if err != nil {
 		_ = tcp.Close()

@@ -18,7 +18,7 @@ func (c *conn) Write(b []byte) (n int, err error) {
 	var failed error
 	err = c.raw.Write(func(fd uintptr) (done bool) {
 		for n < len(b) {
-			if left, bound := c.left(); bound && left > 0 {
+			if left, bound := c.left(); bound && left > 0 { // guard: kernel-gives-up
 				ms := int(max(left/time.Millisecond, 1))
 				if err := unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms); err != nil {
 					failed = os.NewSyscallError("setsockopt", err)
@@ -26,7 +26,7 @@ func (c *conn) Write(b []byte) (n int, err error) {
 				}
 			}
 			// Nothing may come between this question and the write.
-			if left, bound := c.left(); bound && left <= 0 {
+			if left, bound := c.left(); bound && left <= 0 { // guard: late-writer-sends-nothing
 				failed = errTooLate
 				return true
 			}

@@ -53,7 +53,7 @@ func ReadSteady[T any](
 		}
 		before = keys
 		rows, repeated := withoutRepeats(rows, keys)
-		if n == 1 || equal >= repeatedReadings || equal > 1 && !repeated {
+		if n == 1 || equal >= repeatedReadings || equal > 1 && !repeated { // guard: pages-read-until-they-agree
 			return rows, first, nil
 		}
 	}

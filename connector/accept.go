@@ -17,7 +17,7 @@ func (s *submission) accept(at state, claim *events.Claimed, how events.Outcome,
 		Account: s.Op.Account, Operation: s.Op.ID, CandidateID: s.CandidateID, CandidateUID: uid,
 		PositionUID: claim.PositionUID, MatchedBy: claim.MatchedBy, Outcome: how, Sourced: *s.ref(), SubmittedAt: s.now(),
 	})
-	entry, won, err := s.putKnown(at.last, e)
+	entry, won, err := s.putKnown(at.last, e) // guard: outcome-before-ack
 	for err == nil && !won && entry.Claimed() != nil && !entry.Erased() {
 		// Another worker has taken the claim over. It must know what Comeet has before it sends, so that it need not.
 		entry, won, err = s.ledger.Put(s.work, s.Op, entry.Seq, e)
@@ -40,7 +40,7 @@ func (s *submission) accept(at state, claim *events.Claimed, how events.Outcome,
 // the entry has vanished meanwhile, such as with a server's disk, and over another event's failure.
 func (s *submission) putKnown(last ledger.Entry, e events.Event) (ledger.Entry, bool, error) {
 	entry, won, err := s.ledger.Put(s.work, s.Op, last.Seq, e)
-	for err == nil && !won && (entry.Seq == 0 || entry.Failed() != nil && !s.isOutcome(entry)) {
+	for err == nil && !won && (entry.Seq == 0 || entry.Failed() != nil && !s.isOutcome(entry)) { // guard: accepted-without-its-claim
 		entry, won, err = s.ledger.Put(s.work, s.Op, entry.Seq, e)
 	}
 	return entry, won, err
@@ -78,7 +78,7 @@ func (s *submission) finishAgain(accepted ledger.Entry) error {
 	if err != nil {
 		return err
 	}
-	if have.Seq != 0 {
+	if have.Seq != 0 { // guard: redelivery-makes-first-status
 		return s.finishFollowed(accepted, nil, have.Stored.Sub(accepted.Stored))
 	}
 	c, err := s.fetch(uid)

@@ -27,7 +27,7 @@ type shown struct {
 // worker looks again, if this one dies. So the claim notes it first.
 func (s *submission) adopt(at state, claim *events.Claimed, c shown) (state, bool, error) {
 	noted := *claim
-	if claim.CandidateUID != c.candidate.UID {
+	if claim.CandidateUID != c.candidate.UID { // guard: found-is-noted-first
 		noted.State, noted.CandidateUID, noted.Owner, noted.Sourced = events.StateInDoubt, c.candidate.UID, s.cfg.Replica, *s.ref()
 		entry, won, err := s.putKnown(at.last, s.newEvent(&noted))
 		if err != nil {

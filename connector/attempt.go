@@ -43,10 +43,10 @@ func (s *submission) attempt(at state, permit *comeet.Permit, resend *events.Cla
 	}
 	begun := time.Now()
 	claim, won, err := a.claim(to)
-	if err != nil || !won {
+	if err != nil || !won { // guard: claim-loser-sends-nothing
 		return at.after(claim), false, err
 	}
-	return a.send(claim, begun)
+	return a.send(claim, begun) // guard: no-post-long-after-its-claim
 }
 
 // giveBack returns what the attempt holds.
@@ -95,8 +95,8 @@ func (a *attempt) prepare() (*refusal, error) {
 func (a *attempt) claim(to positions.Match) (ledger.Entry, bool, error) {
 	c := &events.Claimed{
 		Account: a.Op.Account, Operation: a.Op.ID, State: events.StateClaimed, Attempt: 1,
-		PositionUID: to.UID, MatchedBy: to.By, PartnerCandidateID: a.partnerID, Owner: a.cfg.Replica,
-		ComeetTime: a.comeetNow(), Sourced: *a.ref(),
+		PositionUID: to.UID, MatchedBy: to.By, Owner: a.cfg.Replica, ComeetTime: a.comeetNow(), Sourced: *a.ref(),
+		PartnerCandidateID: a.partnerID, // guard: repetition-has-the-same-partner-id
 	}
 	if before := a.last.Claimed(); before != nil {
 		c.Attempt = before.Attempt + 1
@@ -136,7 +136,7 @@ func (a *attempt) send(claim ledger.Entry, begun time.Time) (state, bool, error)
 		return a.accept(at, c, events.OutcomeCreated, shown{candidate, answer.Date, fetchedAt})
 	}
 	switch comeet.KindOf(err) {
-	case comeet.Existing:
+	case comeet.Existing: // guard: conflict-means-accepted
 		a.posts.verdict()
 		how := events.OutcomeExisting
 		if a.resend != nil {
@@ -154,7 +154,7 @@ func (a *attempt) send(claim ledger.Entry, begun time.Time) (state, bool, error)
 		return a.refuse(at, refusalOf(err))
 	case comeet.NoPosition:
 		a.posts.verdict()
-		if !at.contradictedAt.IsZero() || a.resend != nil {
+		if !at.contradictedAt.IsZero() || a.resend != nil { // guard: no-position-is-asked-twice
 			return a.refuse(at, refusalOf(err))
 		}
 		// Once more, with positions that are read from now on.
@@ -171,7 +171,7 @@ func (a *attempt) send(claim ledger.Entry, begun time.Time) (state, bool, error)
 func (a *attempt) notSent(claim ledger.Entry) (state, bool, error) {
 	at := a.after(claim)
 	at.sent = tally{}
-	if a.resend != nil {
+	if a.resend != nil { // guard: unsent-repetition-stays-in-doubt
 		return a.endClaim(at, events.StateInDoubt)
 	}
 	return a.endClaim(at, events.StateReleased)
@@ -185,7 +185,7 @@ func (a *attempt) endClaim(at state, how events.ClaimState) (state, bool, error)
 	c.State = how
 	e := a.newEvent(&c)
 	entry, won, err := a.ledger.Put(a.work, a.Op, at.last.Seq, e)
-	for err == nil && !won && entry.Seq == 0 && how == events.StateInDoubt {
+	for err == nil && !won && entry.Seq == 0 && how == events.StateInDoubt { // guard: doubt-without-its-claim
 		entry, won, err = a.ledger.Put(a.work, a.Op, 0, e)
 	}
 	if err != nil {
@@ -196,7 +196,7 @@ func (a *attempt) endClaim(at state, how events.ClaimState) (state, bool, error)
 
 // refuse ends the event for good. at.last is the entry that the outcome is written over.
 func (a *attempt) refuse(at state, why *refusal) (state, bool, error) {
-	if a.resend != nil && a.lookupDenied && why.reason != events.ReasonInDoubt {
+	if a.resend != nil && a.lookupDenied && why.reason != events.ReasonInDoubt { // guard: refusal-hides-no-doubt
 		// That the repetition is refused says nothing of the attempt before it, which could not be looked up.
 		why.reason, why.message = events.ReasonInDoubt,
 			"an earlier submission got no usable answer and may have landed; check by hand. Its repetition: "+why.message

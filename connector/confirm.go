@@ -44,7 +44,7 @@ func (s *submission) confirm(accepted ledger.Entry, claim *events.Claimed) error
 		}
 		claim = entry.Claimed()
 	}
-	if claim == nil || claim.Unsettled == 0 && claim.CandidateUID == "" || errors.Is(context.Cause(s.intake), errExpired) {
+	if claim == nil || claim.Unsettled == 0 && claim.CandidateUID == "" || errors.Is(context.Cause(s.intake), errExpired) { // guard: doubtful-outcome-is-confirmed
 		return s.msg.Ack()
 	}
 	age := time.Duration(0)

@@ -26,7 +26,7 @@ func (s *submission) buryOriginal() (*events.DeadLetter, error) {
 		h[k] = v
 	}
 	seq, err := s.bus.Publish(s.work, bus.Write{Subject: subject, Header: h, Data: s.msg.Data()})
-	if errors.Is(err, bus.ErrConflict) {
+	if errors.Is(err, bus.ErrConflict) { // guard: dead-letter-once
 		var stored bus.Stored
 		if stored, err = s.bus.Last(s.work, stream, subject); err == nil {
 			seq = stored.Seq

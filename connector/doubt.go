@@ -25,5 +25,5 @@ func (p *postStats) noneSince(sent tally) bool {
 // POSTs had a verdict as ended in doubt (the look-up has just succeeded, so Comeet is there).
 func (p *postStats) countsAgainst(sent tally) bool {
 	others := p.doubts.Load() - sent.doubts - 1
-	return sent.known && p.verdicts.Load()-sent.verdicts >= others
+	return sent.known && p.verdicts.Load()-sent.verdicts >= others // guard: outage-blames-no-event
 }

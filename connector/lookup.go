@@ -53,7 +53,7 @@ func (s *submission) search(claim *events.Claimed, since time.Time) (best *shown
 		return nil, &comeet.Error{Op: "look up candidate", Kind: comeet.Denied}
 	}
 	err = s.readCreated(since, func(c *comeet.Candidate, seen time.Time) (enough bool, err error) {
-		if ok, _, err := s.mayBeOurs(claim, since, c); err != nil || !ok {
+		if ok, _, err := s.mayBeOurs(claim, since, c); err != nil || !ok { // guard: look-before-sending-again
 			return false, err
 		}
 		if best == nil || isBetter(since, c, best.candidate) {
@@ -115,7 +115,7 @@ func (s *submission) readSpan(piece span, look visit) (enough bool, err error) {
 	case answer.NextPage == "":
 		return look.all(rows, answer.Date)
 	case !piece.before.IsZero() && piece.before.Sub(piece.after) > 2*time.Second && piece.bounds(rows):
-		middle := piece.after.Add(piece.before.Sub(piece.after) / 2).Truncate(time.Second)
+		middle := piece.after.Add(piece.before.Sub(piece.after) / 2).Truncate(time.Second) // guard: look-up-piece-fits-a-page
 		if enough, err := s.readSpan(span{piece.after, middle}, look); err != nil || enough {
 			return enough, err
 		}
@@ -148,8 +148,9 @@ func (s *submission) listCreated(p span, page string) ([]comeet.Candidate, *come
 // mayBeOurs reports whether a candidate that Comeet lists can be the one that was sent under the claim, and whether the operation
 // follows it already.
 func (s *submission) mayBeOurs(claim *events.Claimed, since time.Time, c *comeet.Candidate) (ok, followed bool, err error) {
-	tooOld := !c.TimeCreated.IsZero() && c.TimeCreated.Before(since.Add(-clockMargin-time.Second)) // a page may have dropped the filter
-	if c.PositionUID != claim.PositionUID || c.Deleted || tooOld || !s.isSamePerson(c) {
+	// A page may have dropped the filter.
+	tooOld := !c.TimeCreated.IsZero() && c.TimeCreated.Before(since.Add(-clockMargin-time.Second)) // guard: nothing-older-than-the-claim
+	if c.PositionUID != claim.PositionUID || c.Deleted || tooOld || !s.isSamePerson(c) {           // guard: adopt-the-same-person-only
 		return false, false, nil
 	}
 	known, err := s.ledger.LastStatus(s.work, s.account.name, c.UID)
@@ -157,7 +158,7 @@ func (s *submission) mayBeOurs(claim *events.Claimed, since time.Time, c *comeet
 		return false, false, err
 	}
 	st := known.Status()
-	return st == nil || st.Operation == s.Op.ID, st != nil, nil
+	return st == nil || st.Operation == s.Op.ID, st != nil, nil // guard: adopt-from-no-other-operation
 }
 
 // isBetter reports whether a candidate is likelier ours than the best so far.

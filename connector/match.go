@@ -75,9 +75,9 @@ func (a *attempt) readBy(refused *positions.Refusal, ref events.Position) time.T
 	case !a.contradictedAt.IsZero():
 		return a.contradictedAt
 	case refused != nil:
-		return a.stored
+		return a.stored // guard: refusal-needs-fresh-positions
 	case ref.UID == "":
-		return a.bus.Now().Add(-staleAfter * a.cfg.PositionsInterval)
+		return a.bus.Now().Add(-staleAfter * a.cfg.PositionsInterval) // guard: name-needs-young-positions
 	}
 	return time.Time{}
 }

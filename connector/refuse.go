@@ -105,7 +105,7 @@ func (s *submission) finishErased(firstStatusUID string) error {
 // have claimed over its outcome since.
 func (s *submission) hasFailed() (bool, error) {
 	failed, err := s.ledger.HasFailed(s.work, s.Op, ledger.OutcomeID(s.Op, s.Identity, events.TypeFailed))
-	if err != nil || failed == nil {
+	if err != nil || failed == nil { // guard: failed-event-stays-failed
 		return false, err
 	}
 	return true, s.msg.Term(string(failed.Reason))
@@ -114,7 +114,7 @@ func (s *submission) hasFailed() (bool, error) {
 // fail stores the original in the dead-letter stream first, the outcome that points to it second, and ends
 // the delivery third. A crash in between leaves an event that comes again and finds what is done already.
 func (s *submission) fail(at state, why *refusal) (state, bool, error) {
-	letter, err := s.buryOriginal()
+	letter, err := s.buryOriginal() // guard: dead-letter-before-outcome
 	if err != nil {
 		return at, false, err
 	}

@@ -129,7 +129,7 @@ func (s *submission) settlingWait(last ledger.Entry, claim *events.Claimed) time
 		// is the second best.
 		wait += 2 * s.cfg.lease()
 	}
-	return wait - s.bus.Now().Sub(last.Stored)
+	return wait - s.bus.Now().Sub(last.Stored) // guard: claim-rests-before-its-look-up
 }
 
 // isClaimant reports whether a claim was made for this very event.

@@ -135,7 +135,7 @@ func (s *submission) step(at state, permit *comeet.Permit) (next state, done boo
 	last, claim := at.last, at.last.Claimed()
 	switch {
 	case last.Erased():
-		return at, true, s.finishErased(at.firstStatusUID)
+		return at, true, s.finishErased(at.firstStatusUID) // guard: erased-is-not-submitted
 	case last.Accepted() != nil && s.isOutcome(last):
 		return at, true, s.finishAgain(last)
 	case last.Accepted() != nil:
@@ -158,7 +158,7 @@ func (s *submission) stepOverFailure(at state, permit *comeet.Permit) (state, bo
 	if failed, err := s.hasFailed(); err != nil || failed {
 		return at, failed, err
 	}
-	if at.last.Failed().Reason == events.ReasonInDoubt {
+	if at.last.Failed().Reason == events.ReasonInDoubt { // guard: failed-doubt-is-looked-up
 		return s.reopen(at, permit)
 	}
 	return s.attempt(at, permit, nil, false)

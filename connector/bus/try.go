@@ -30,7 +30,7 @@ func (b *Bus) tryWithin(ctx context.Context, timeout time.Duration, request func
 			return nil
 		}
 		verdict, again := classify(err)
-		if !again {
+		if !again { // guard: unknown-result-is-asked-again
 			return verdict
 		}
 		if d := b.denied.Load(); d != nil && d.at.After(tried) {
@@ -92,7 +92,7 @@ func verdictOf(api *jetstream.APIError, err error) (verdict error, again bool) {
 		return ErrConflict, false
 	case jetstream.JSErrCodeStreamWrongLastSequenceConstant:
 		// On a replicated stream: a conflicting write is still in flight. It is no verdict.
-		return ErrConflict, true
+		return ErrConflict, true // guard: write-in-flight-is-no-verdict
 	case codeStoreFailed:
 		switch api.Description {
 		case "maximum messages per subject exceeded":

@@ -126,7 +126,7 @@ func (l *Ledger) Forget(ctx context.Context, account, uid string) error {
 // PutStatus writes a candidate's next status, like Put.
 func (l *Ledger) PutStatus(ctx context.Context, account, uid string, before uint64, e events.Event) (Entry, bool, error) {
 	subject := events.StatusSubject(account, uid)
-	return l.put(ctx, subject, subject, 0, before, e)
+	return l.put(ctx, subject, subject, 0, before, e) // guard: status-is-compare-and-set
 }
 
 func (l *Ledger) put(ctx context.Context, subject, filter string, keep time.Duration, before uint64, e events.Event) (Entry, bool, error) {
@@ -136,7 +136,7 @@ func (l *Ledger) put(ctx context.Context, subject, filter string, keep time.Dura
 	}
 	seq, err := l.bus.Publish(ctx, bus.Write{
 		Subject: subject, Header: header, Data: body, TTL: keep,
-		Expect: &bus.Expect{Filter: filter, Seq: before},
+		Expect: &bus.Expect{Filter: filter, Seq: before}, // guard: claim-is-compare-and-set
 	})
 	if err == nil {
 		return Entry{Seq: seq, Event: e}, true, nil
@@ -151,7 +151,7 @@ func (l *Ledger) put(ctx context.Context, subject, filter string, keep time.Dura
 		return Entry{}, false, nil
 	case err != nil:
 		return Entry{}, false, err
-	case stored.Subject == subject && bytes.Equal(stored.Data, body):
+	case stored.Subject == subject && bytes.Equal(stored.Data, body): // guard: lost-ack-is-recognised
 		return Entry{Seq: stored.Seq, Stored: stored.Time, Event: e}, true, nil
 	}
 	last, err := Read(stored)

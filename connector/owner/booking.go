@@ -79,7 +79,7 @@ func (b *Bookings) TakeOver(ctx context.Context) error {
 			b.cfg.Log.Error().Str("key", b.key()).
 				Msg("the budget record is unreadable; starting as if nothing had been sent")
 		} else {
-			b.cfg.Gate.Import(spent.After(max(0, b.cfg.Now().Sub(stored)-bookingMargin)))
+			b.cfg.Gate.Import(spent.After(max(0, b.cfg.Now().Sub(stored)-bookingMargin))) // guard: owner-before-counts
 		}
 	}
 	return b.book(ctx)
@@ -111,7 +111,7 @@ func (b *Bookings) write(ctx context.Context, s comeet.BudgetState) error {
 	if errors.Is(err, bus.ErrConflict) {
 		// It may have been this very write, whose acknowledgement was lost.
 		have, at, _, rerr := b.cfg.Bucket.Read(ctx, b.key())
-		if rerr != nil || string(have) != string(raw) {
+		if rerr != nil || string(have) != string(raw) { // guard: overtaken-books-no-more
 			return ErrOvertaken
 		}
 		revision, err = at, nil

@@ -19,7 +19,7 @@ func statusOver(known *events.StatusChanged, r reading, own *events.CandidateSou
 		state.Merged = true
 	}
 	changed := changes(known.State, state, own)
-	if len(changed) == 0 {
+	if len(changed) == 0 { // guard: status-compares-content
 		return nil
 	}
 	previous := known.State
@@ -42,7 +42,7 @@ func stateOver(known events.State, c *comeet.Candidate) events.State {
 	if c.Deleted {
 		return known
 	}
-	if c.Status != nil {
+	if c.Status != nil { // guard: untold-status-stays
 		known.Status = *c.Status
 	}
 	if c.ProspectStatus != nil {

@@ -48,7 +48,7 @@ func askedAt(r *comeet.Response) time.Time {
 	if r.Date.IsZero() {
 		return r.Sent.Add(-clockMargin).UTC().Truncate(time.Second)
 	}
-	return r.Date.Add(-r.Answered.Sub(r.Sent)).UTC().Truncate(time.Second)
+	return r.Date.Add(-r.Answered.Sub(r.Sent)).UTC().Truncate(time.Second) // guard: polls-go-by-comeets-clock
 }
 
 // isNewerThan reports whether a reading is surely newer than the last entry, whose status known is.
@@ -59,8 +59,8 @@ func (r *reading) isNewerThan(last ledger.Entry, known, next *events.StatusChang
 	if r.after == last.Seq {
 		return true
 	}
-	deletion := next.Deleted && !known.Deleted
-	return !deletion && r.asked.After(known.SeenAt)
+	deletion := next.Deleted && !known.Deleted      // guard: deletion-may-be-a-merge
+	return !deletion && r.asked.After(known.SeenAt) // guard: old-status-is-read-again
 }
 
 // maxLate is how many readings of one candidate in a row may be too old to be published.
@@ -131,7 +131,7 @@ func (t *Tracker) publish(ctx context.Context, r *reading) (*outdated, error) {
 			return nil, err
 		}
 		known := last.Status()
-		if known == nil || known.Merged {
+		if known == nil || known.Merged { // guard: merged-candidate-has-ended
 			return nil, nil
 		}
 		if r.candidate != nil && comeet.IsRealID(r.uid) && r.candidate.UID != r.uid {
@@ -174,7 +174,7 @@ const (
 
 // write publishes a status event over the last one. It has to be over while the reading is fresh.
 func (t *Tracker) write(ctx context.Context, r *reading, last ledger.Entry, next *events.StatusChanged) (written, error) {
-	fresh, cancel := context.WithDeadline(ctx, r.sent.Add(t.freshness()))
+	fresh, cancel := context.WithDeadline(ctx, r.sent.Add(t.freshness())) // guard: status-written-while-fresh
 	defer cancel()
 	_, won, err := t.put(fresh, next, last.Seq, last.Event.Extensions())
 	expired := err != nil && fresh.Err() != nil && ctx.Err() == nil

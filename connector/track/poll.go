@@ -82,19 +82,19 @@ func (t *Tracker) pollOnce(ctx context.Context) (unread int, err error) {
 		return 0, err
 	}
 	t.source.learn(last.Source)
-	after := last.Since.Add(-t.cfg.PollOverlap)
+	after := last.Since.Add(-t.cfg.PollOverlap) // guard: poll-reaches-back
 	if now := t.comeetNow(); last.Since.IsZero() || last.Since.After(now.Add(clockMargin)) {
 		// No run was complete yet, or Comeet's clock has been set back since.
 		if after, err = t.sinceFirstFollowed(ctx, now.Add(-t.cfg.PollOverlap)); err != nil {
 			return 0, err
 		}
 	}
+	next := cursor{} // guard: cursor-after-what-was-seen
 	left, err := t.checkPending(ctx, last.Pending)
 	if err != nil {
 		return 0, err
 	}
-	next := cursor{}
-	if err := t.pollListed(ctx, after, last, &next, &left); err != nil {
+	if err := t.pollListed(ctx, after, last, &next, &left); err != nil { // guard: failed-poll-moves-no-cursor
 		return 0, err
 	}
 	if err := t.pollDeleted(ctx, after, &left); err != nil {
@@ -121,9 +121,9 @@ func (t *Tracker) pollListed(ctx context.Context, after time.Time, last cursor, 
 		}
 		next.Since = next.Started
 		if n > 1 {
-			next.Since = last.Started
+			next.Since = last.Started // guard: several-pages-are-read-twice
 		}
-		if by := next.setBack(last); by > 0 {
+		if by := next.setBack(last); by > 0 { // guard: clock-set-back-is-noticed
 			// What happened since the last run may be stamped before this one has looked.
 			next.Since = last.Since.Add(-by)
 			if n == 1 {

@@ -128,7 +128,7 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.list(ctx); err != nil {
 		return err
 	}
-	if err := p.checkUnlisted(ctx); err != nil {
+	if err := p.checkUnlisted(ctx); err != nil { // guard: sweep-reads-the-unlisted
 		return err
 	}
 	return p.retrySkipped(ctx)
