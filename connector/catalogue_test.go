@@ -156,3 +156,62 @@ func TestPositionsOfAnEarlierProcess(t *testing.T) {
 	}
 	w.check()
 }
+
+// A reading that lacks most positions is believed when it is confirmed, and by nobody before: events wait or go on by what was known,
+// and the bucket stays. It is told, with its name.
+func TestPositionsThatVanishAtOnce(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, body string }{
+		{"none", `{"positions":[],"next_page":null}`},
+		{"null", `{"positions":null}`},
+		{"rows that say nothing", `{"positions":[null,{"uid":""}]}`},
+		{"an error beside it", `{"positions":[],"next_page":null,"error":"timeout"}`},
+		{"one of many", `{"positions":[{"uid":"11.111","name":"Twin","status":"open"}]}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.run(func(c *connector.Config) { c.PositionsInterval = 3 * time.Second })
+			w.eventually("the positions", func() bool { return len(w.shown()) == len(positions()) })
+			w.fake.Script(comeettest.ListPositions, comeettest.Answer(200, tt.body), comeettest.Answer(200, tt.body))
+			w.eventually("both odd answers", func() bool { return w.fake.Scripted(comeettest.ListPositions) < 2 })
+			closed := person(0)
+			closed.Position.UID = "22.0C1"
+			w.publish("closed", closed)
+			for i := range 3 {
+				w.publish(fmt.Sprint("e", i), person(1+i))
+				if got := matched(w.outcome(fmt.Sprint("e", i))); got != "uid 87.405" {
+					t.Errorf("outcome %s", got)
+				}
+			}
+			if got := matched(w.outcome("closed")); got != "position_closed" {
+				t.Errorf("outcome %s", got)
+			}
+			if got := len(w.shown()); got != len(positions()) {
+				t.Errorf("%d positions in the bucket, want %d", got, len(positions()))
+			}
+			w.check()
+		})
+	}
+}
+
+// Positions that are gone for good are believed to be.
+func TestPositionsThatAreGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(func(c *connector.Config) { c.PositionsInterval = time.Second })
+	w.eventually("the positions", func() bool { return len(w.shown()) == len(positions()) })
+	r := w.fake.Recruiter("default")
+	for _, p := range positions() {
+		if err := r.UnsharePosition(p.UID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.publish("e1", person(1))
+	if got := matched(w.outcome("e1")); got != "position_not_found" {
+		t.Errorf("outcome %s", got)
+	}
+	w.eventuallyShows(map[string]string{})
+	w.check()
+}

@@ -62,6 +62,9 @@ func (a *attempt) locate(ref events.Position) (located, error) {
 		known, err = a.catalogue.ReadAfter(a.intake, readBy)
 	}
 	if errors.Is(err, positions.ErrUnavailable) {
+		if a.catalogue.Latest().Doubted {
+			return located{}, retryLaterError{a.cfg.RequestTimeout, "Comeet's answer leaves out most of the known positions, which is not confirmed yet"}
+		}
 		return located{}, retryLaterError{a.cfg.RequestTimeout, err.Error()}
 	}
 	return located{}, retryLaterError{a.cfg.SettleDelay, "the positions are not known yet"}

@@ -3,6 +3,8 @@ package positions
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,6 +18,14 @@ import (
 // refresh serves all of them.
 const refreshShare = 30
 
+// A reading that lacks most of the positions that were known is doubted: an answer of Comeet's that went wrong looks the same, and
+// would refuse candidates for good. It is believed when so many readings in a row have said so, each a share of the interval after
+// the one before: by default over two and a half minutes.
+const (
+	confirmations = 3
+	confirmShare  = 4
+)
+
 // pageSize is how many positions are asked for per page; Comeet may give fewer.
 const pageSize = 500
 
@@ -26,8 +36,10 @@ type Catalogue struct {
 	// wanted asks for an early reading.
 	wanted chan struct{}
 
-	// known is the last reading.
+	// known is the last reading that is believed.
 	known latest.Value[Reading]
+	// doubted is how many readings in a row have lacked most of what is known. Only Run's goroutine uses it.
+	doubted int
 }
 
 // Config is what a Catalogue works with. All fields are required.
@@ -54,6 +66,8 @@ type Reading struct {
 	Usable bool
 	// Denied means that this account may not read positions now: List is what was known before, perhaps nothing.
 	Denied bool
+	// Doubted means that Comeet has answered since, without most of List, and that this is not confirmed yet.
+	Doubted bool
 }
 
 // ErrUnavailable means that a reading took longer than one may take.
@@ -64,7 +78,7 @@ func New(cfg Config) *Catalogue {
 	return &Catalogue{cfg: cfg, wanted: make(chan struct{}, 1)}
 }
 
-// Latest is the last reading, be it usable or not. It does not block.
+// Latest is the last reading that is believed, be it usable or not. It does not block.
 func (c *Catalogue) Latest() Reading {
 	known, _ := c.known.Get()
 	return known
@@ -113,6 +127,13 @@ func (c *Catalogue) Run(ctx context.Context) error {
 			continue
 		}
 		again = pause / 16
+		if c.doubted > 0 {
+			// An early reading would confirm nothing.
+			if !bus.Sleep(ctx, c.cfg.Interval/confirmShare-time.Since(begun)) {
+				return nil
+			}
+			continue
+		}
 		if !bus.Sleep(ctx, pause-time.Since(begun)) {
 			return nil
 		}
@@ -127,7 +148,8 @@ func (c *Catalogue) Run(ctx context.Context) error {
 }
 
 // refresh reads all pages. A listing that misses a page, or that may have lost a row between two, proves nothing about absence, so it
-// changes nothing: a missing position refuses candidates for good, and a missing namesake sends them to the wrong one.
+// changes nothing: a missing position refuses candidates for good, and a missing namesake sends them to the wrong one. Nor does a
+// complete one that lacks most positions, until it is confirmed.
 func (c *Catalogue) refresh(ctx context.Context) error {
 	begun := c.cfg.Now()
 	key := func(p *comeet.Position) string { return p.UID }
@@ -143,11 +165,70 @@ func (c *Catalogue) refresh(ctx context.Context) error {
 			list = append(list, positionOf(&rows[i]))
 		}
 	}
+	doubtful, err := c.doubt(ctx, list)
+	if err != nil || doubtful {
+		return err
+	}
 	c.publish(Reading{List: list, Began: begun, Usable: true})
 	if err := c.store(ctx, list); err != nil && ctx.Err() == nil {
 		c.cfg.Log.Error().Err(err).Msg("could not write the positions bucket; its readers see the positions as they were")
 	}
 	return nil
+}
+
+// doubt reports whether a reading is not to be believed yet. Matching goes on by what was known before. After a start that is what
+// an earlier process left in the bucket.
+func (c *Catalogue) doubt(ctx context.Context, list []Position) (bool, error) {
+	known := c.Latest()
+	if !known.Usable {
+		var err error
+		if known.List, err = Read(ctx, c.cfg.Bucket, c.cfg.Account); err != nil {
+			return false, fmt.Errorf("read the positions bucket: %w", err)
+		}
+	}
+	missing := lacking(known.List, list)
+	if !isMost(missing, known.List) {
+		if c.doubted > 0 {
+			c.cfg.Log.Info().Int("positions", len(list)).Msg("Comeet shows the positions again that it had left out")
+		}
+		c.doubted = 0
+		return false, nil
+	}
+	c.doubted++
+	log := c.cfg.Log.Warn().Int("missing", len(missing)).Int("known", len(known.List)).Int("reading", c.doubted).Int("of", confirmations)
+	if c.doubted == confirmations {
+		c.doubted = 0
+		log.Msg("Comeet has left out most of the known positions in each of these readings; from now on they count as gone")
+		return false, nil
+	}
+	log.Dur("again_in", c.cfg.Interval/confirmShare).
+		Msg("Comeet's answer leaves out most of the known positions; it is not believed until it is confirmed, and matching goes on by the last believed reading")
+	known.Usable, known.Denied, known.Doubted = true, false, true
+	c.publish(known)
+	return true, nil
+}
+
+// lacking are the known positions that a reading does not have.
+func lacking(known, list []Position) []Position {
+	listed := make(map[string]bool, len(list))
+	for _, p := range list {
+		listed[p.UID] = true
+	}
+	return slices.DeleteFunc(slices.Clone(known), func(p Position) bool { return listed[p.UID] })
+}
+
+// isMost reports whether more than half of the known positions are missing, or of those that are not closed: these take candidates.
+func isMost(missing, known []Position) bool {
+	usable := func(ps []Position) int {
+		n := 0
+		for _, p := range ps {
+			if p.State() != Closed {
+				n++
+			}
+		}
+		return n
+	}
+	return 2*len(missing) > len(known) || 2*usable(missing) > usable(known)
 }
 
 func (c *Catalogue) publish(r Reading) {
