@@ -209,3 +209,8 @@ func renewable(o outcome) bool {
 func stale(o outcome) bool {
 	return o.status == http.StatusUnauthorized && o.code != codeDuplicate
 }
+
+// authenticated reports whether an answer shows that Comeet accepted the token.
+func authenticated(o outcome) bool {
+	return o.form == usable || o.form == apiError && !stale(o) && o.status < 500 && o.status != http.StatusTooManyRequests
+}

@@ -123,7 +123,7 @@ func (c *Client) do(ctx context.Context, rq *call, opts []CallOption) (*Response
 	limited, cancel := context.WithTimeoutCause(ctx, cfg.timeout, &timeoutError{cfg.setting, cfg.timeout})
 	defer cancel()
 	ex, err := c.attempt(ctx, limited, rq, &cfg, permit, true)
-	if err == nil && renewable(ex.outcome) {
+	if err == nil && ex.renew {
 		// Refused for its token alone, so nothing was done: the repeat is a request like any other, with its own slot.
 		permit, err = c.gate.Acquire(limited, cfg.priority, rq.operates)
 		if err != nil {
@@ -154,8 +154,10 @@ type exchange struct {
 	kind       Kind
 	retryAfter time.Duration
 	candidate  string // uid of a 409
-	cause      error
-	resp       Response
+	// renew says that the same request is to be sent once more, with a fresh token.
+	renew bool
+	cause error
+	resp  Response
 }
 
 func (e *exchange) response() *Response {
@@ -206,14 +208,17 @@ func (c *Client) attempt(caller, limited context.Context, rq *call, cfg *callCon
 		ex.cause = endOf(caller)
 	}
 	ex.kind = classify(ex.outcome)
+	ex.renew = first && renewable(ex.outcome) && c.tokens.worthRenewing(tok)
 	if stale(ex.outcome) {
 		c.tokens.refuse(tok)
+	} else if authenticated(ex.outcome) {
+		c.tokens.accept(tok)
 	}
 	rep := report{
 		kind: ex.kind, sent: ex.sent, op: rq.operates, status: ex.status, code: ex.code, answered: ex.resp.Answered,
 	}
 	switch {
-	case first && renewable(ex.outcome):
+	case ex.renew:
 		// About the token, not about Comeet or a permission: the verdict is the repeat's.
 		rep.kind = Canceled
 	case rq.look && ex.kind == Denied:

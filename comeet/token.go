@@ -43,6 +43,8 @@ type token struct {
 	minted  int64         // Unix seconds of the wall clock; the monotonic one stops during a suspend
 	renewAt int64         // the same
 	offset  time.Duration // correction that went into exp
+	// renewed says that Comeet had refused the token before it, and accepted none since.
+	renewed bool
 }
 
 func (token) String() string   { return "[token]" }
@@ -60,6 +62,11 @@ type tokens struct {
 	// minting holds one element while a goroutine mints. It is a channel, not a mutex, so that the
 	// others wait only until their context ends.
 	minting chan struct{}
+
+	// suspect says that Comeet has refused a token and accepted none since. accepted is the token
+	// that it accepted last.
+	suspect  atomic.Bool
+	accepted atomic.Pointer[token]
 }
 
 func newTokens(creds Credentials, c *clock) *tokens {
@@ -90,7 +97,22 @@ func (t *tokens) get(ctx context.Context) (*token, error) {
 
 // refuse drops a token that Comeet did not accept, so that the next get mints. If Comeet refused
 // several requests with one token, only the first drops it; the others find its successor.
-func (t *tokens) refuse(old *token) { t.current.CompareAndSwap(old, nil) }
+func (t *tokens) refuse(old *token) {
+	t.current.CompareAndSwap(old, nil)
+	t.suspect.Store(true)
+}
+
+// accept notes that Comeet took a token for good, whatever it answered.
+func (t *tokens) accept(tok *token) {
+	t.accepted.Store(tok)
+	t.suspect.Store(false)
+}
+
+// worthRenewing reports whether another token may help where Comeet refused this one. It does not
+// where this one was made for that reason: then the refusal is Comeet's verdict on the credentials.
+// So a denial needs one request with a renewed token, by whichever call. The repeat of each call may
+// never come: where all calls are refused at once, they have spent the budget that repeats need.
+func (t *tokens) worthRenewing(tok *token) bool { return !tok.renewed || t.accepted.Load() == tok }
 
 func (t *tokens) mint(now time.Time, offset time.Duration) (*token, error) {
 	key, secret, err := t.credentials()
@@ -109,5 +131,5 @@ func (t *tokens) mint(now time.Time, offset time.Duration) (*token, error) {
 	if err != nil {
 		return nil, errors.New("credentials: the token cannot be signed")
 	}
-	return &token{value: value, minted: now.Unix(), renewAt: now.Add(tokenLife - renewBefore).Unix(), offset: offset}, nil
+	return &token{value: value, minted: now.Unix(), renewAt: now.Add(tokenLife - renewBefore).Unix(), offset: offset, renewed: t.suspect.Load()}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -127,9 +128,12 @@ func TestRotatedSecretsAreFollowed(t *testing.T) {
 	if _, _, err := c.CreateCandidate(t.Context(), noor()); err != nil {
 		t.Fatal(err)
 	}
-	secret, valid = "new-secret", "new-secret"
-	if _, _, err := c.CreateCandidate(t.Context(), noor()); err != nil {
-		t.Fatalf("after rotation: %v", err)
+	for i := range 3 {
+		secret = fmt.Sprint("new-secret-", i)
+		valid = secret
+		if _, _, err := c.CreateCandidate(t.Context(), noor()); err != nil {
+			t.Fatalf("after rotation %d: %v", i, err)
+		}
 	}
 }
 
@@ -260,9 +264,9 @@ func TestTheRepeatTakesASlotOfItsOwn(t *testing.T) {
 		for _, h := range held {
 			h.Release()
 		}
-		// With a slot it goes out, and its refusal is final.
+		// The next call has the new token that the repeat would have had: its refusal is final.
 		_, _, err = c.ListPositions(t.Context(), comeet.PositionQuery{})
-		if comeet.KindOf(err) != comeet.Denied || requests != 3 {
+		if comeet.KindOf(err) != comeet.Denied || requests != 2 {
 			t.Errorf("%v after %d requests", err, requests)
 		}
 	})
@@ -338,5 +342,49 @@ func TestCredentialsThatCannotBeRead(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// A revoked key is called denied by whatever the budget lets pass: calls that are all refused at once leave no slot for their repeats.
+func TestRevokedKeyIsDeniedWhateverTheBudget(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []comeet.Limit{
+		{Requests: 1, Window: time.Second}, {Requests: 1, Window: time.Minute}, {Requests: 2, Window: 3 * time.Second},
+		{Requests: 10, Window: time.Second}, {Requests: 10, Window: 3 * time.Second}, {Requests: 100, Window: time.Minute},
+		{Requests: 1000, Window: time.Minute}, {},
+	} {
+		for _, timeout := range []time.Duration{500 * time.Millisecond, 2 * time.Second, 30 * time.Second} {
+			t.Run(fmt.Sprint(limit.Requests, " per ", limit.Window, " within ", timeout), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					const workers = 16
+					var requests atomic.Int64
+					gate := comeet.NewGate(comeet.GateConfig{Limit: limit, RequestTimeout: timeout})
+					c := newClient(t, comeet.WithGate(gate), comeet.WithTimeout(timeout),
+						comeet.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
+							requests.Add(1)
+							time.Sleep(100 * time.Millisecond)
+							return answer(r, 401, nil, `{"status":401,"error":"unauthorized"}`), nil
+						})))
+					ctx, cancel := context.WithTimeout(t.Context(), max(15*time.Second, 2*limit.Window+timeout))
+					defer cancel()
+					var wg sync.WaitGroup
+					for range workers {
+						wg.Go(func() {
+							for ctx.Err() == nil && !gate.Denied(comeet.CanSubmit) {
+								_, _, err := c.CreateCandidate(ctx, noor())
+								if k := comeet.KindOf(err); k != comeet.Denied && k != comeet.Unavailable && k != comeet.Canceled {
+									t.Errorf("%v", err)
+								}
+							}
+						})
+					}
+					wg.Wait()
+					if n := requests.Load(); !gate.Denied(comeet.CanSubmit) || n > 2*workers {
+						t.Errorf("denied %v after %d requests", gate.Denied(comeet.CanSubmit), n)
+					}
+				})
+			})
+		}
 	}
 }
