@@ -110,5 +110,8 @@ func (g *Gate) Import(s BudgetState) {
 	g.mu.Lock()
 	now := g.now()
 	g.budget.importState(s, now)
+	if s.Hold > 0 {
+		g.changed = true
+	}
 	g.unlock(now)
 }

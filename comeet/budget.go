@@ -38,7 +38,8 @@ type Limit struct {
 // Comeet API: error-responses
 var DefaultLimit = Limit{Requests: 100, Window: 60 * time.Second}
 
-// maxHold bounds how long a Retry-After may hold an account: a mistaken header must not stop it for days.
+// maxHold bounds how long a Retry-After may hold an account: a mistaken header must not stop it for days. GateState tells the hold,
+// and what the header asked for.
 const maxHold = time.Hour
 
 type class uint8
@@ -72,8 +73,8 @@ type budget struct {
 	used  [classes]int // per class: in hand, or answered and not free yet
 	// answered are the slots whose end is known, the first to come free first.
 	answered []answeredSlot
-	// hold is until when a 429 admits nothing.
-	hold time.Duration
+	// hold is until when a 429 admits nothing, and asked what its Retry-After said; 0 if it had none.
+	hold, asked time.Duration
 }
 
 type answeredSlot struct {
@@ -186,7 +187,9 @@ func (b *budget) answer(c class, at time.Duration) {
 // throttled holds everything for a whole window, or for as long as Comeet asks. After it nothing is left of the window that
 // was overrun, so the budget starts anew by itself.
 func (b *budget) throttled(now, retryAfter time.Duration) {
-	b.hold = max(b.hold, now+max(b.period, min(retryAfter, maxHold)))
+	if until := now + max(b.period, min(retryAfter, maxHold)); until > b.hold {
+		b.hold, b.asked = until, retryAfter
+	}
 }
 
 // wakeups calls soonest with every time at which more may be admitted than now.

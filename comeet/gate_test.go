@@ -278,6 +278,40 @@ func TestOnChangeIsToldInOrder(t *testing.T) {
 	})
 }
 
+// A hold is told when it begins, with its end, also each later one and the one that an owner before has left.
+func TestAHoldIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		type hold struct{ Until, Asked time.Duration }
+		begin := time.Now()
+		var told []hold
+		tell := func(s GateState) { told = append(told, hold{s.Budget.HoldUntil.Sub(begin), s.Budget.RetryAfter}) }
+		g := NewGate(GateConfig{OnChange: tell})
+		throttle := func(after time.Duration) {
+			p, err := g.Acquire(t.Context(), Submit, CanSubmit)
+			if err != nil || p.begin() != nil {
+				t.Fatal(err)
+			}
+			p.end(report{kind: Throttled, sent: true, retryAfter: after})
+		}
+		throttle(48 * time.Hour)
+		if s := g.State().Budget; s.Hold != time.Hour || s.RetryAfter != 48*time.Hour {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(2 * time.Hour)
+		if s := g.State().Budget; s.Hold != 0 || !s.HoldUntil.IsZero() || s.RetryAfter != 0 {
+			t.Errorf("after the hold: %+v", s)
+		}
+		throttle(10 * time.Minute)
+		successor := NewGate(GateConfig{OnChange: tell})
+		successor.Import(g.Export())
+		want := []hold{{time.Hour, 48 * time.Hour}, {2*time.Hour + 10*time.Minute, 10 * time.Minute}, {2*time.Hour + 10*time.Minute, 0}}
+		if diff := cmp.Diff(want, told); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestStateCounts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -32,8 +32,13 @@ type BudgetUse struct {
 	Submissions, Polls, Other int
 	// Free is the rest of the limit. It is below zero if Import brought more than the limit.
 	Free int
-	// Hold is for how long the gate admits nothing after a 429.
-	Hold time.Duration
+	// Hold is for how long the gate admits nothing after a 429, and HoldUntil until when; both are
+	// zero if there is no hold. An owner before may have left it.
+	Hold      time.Duration
+	HoldUntil time.Time
+	// RetryAfter is how long the 429 asked for by its header, 0 if it did not say. The hold is
+	// shorter where that is more than an hour.
+	RetryAfter time.Duration
 }
 
 // CapabilityState says whether an account has a right.
@@ -68,7 +73,9 @@ func (g *Gate) state(now time.Duration) GateState {
 	s.Budget = BudgetUse{
 		Submissions: u.used[submissions], Polls: u.used[polls], Other: u.used[spare],
 		Free: u.limit - u.total,
-		Hold: max(u.hold-now, 0),
+	}
+	if u.hold > now {
+		s.Budget.Hold, s.Budget.HoldUntil, s.Budget.RetryAfter = u.hold-now, at(u.hold), u.asked
 	}
 	for _, c := range capabilities {
 		k := &g.capabilities[c]

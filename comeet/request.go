@@ -334,28 +334,47 @@ func (c *Client) request(ctx context.Context, rq *call, cfg *callConfig, tok *to
 	return req.WithContext(ctx)
 }
 
-// maxRetryAfter bounds what a header can stop an account for.
+// maxRetryAfter bounds what an Error says of a header.
 const maxRetryAfter = 24 * time.Hour
 
-// parseRetryAfter reads seconds or an HTTP date; 0 if it is neither, or past. A date is taken against the answer's own Date, so
-// the local clock does not matter.
-func parseRetryAfter(value string, date, now time.Time) time.Duration {
+// parseRetryAfter reads how long to wait; 0 if value says nothing, or a time that is past. A point in time is taken against the
+// answer's own Date, else against the best guess at Comeet's clock, so the local clock does not matter.
+func parseRetryAfter(value string, date, comeetNow time.Time) time.Duration {
 	value = strings.TrimSpace(value)
-	if value != "" && strings.Trim(value, "0123456789") == "" {
-		seconds, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || seconds > int64(maxRetryAfter/time.Second) {
-			return maxRetryAfter
-		}
-		return time.Duration(seconds) * time.Second
+	if date.IsZero() {
+		date = comeetNow
 	}
 	until, err := http.ParseTime(value)
-	if err != nil {
+	switch {
+	case value == "":
 		return 0
-	}
-	if date.IsZero() {
-		date = now
+	case strings.Trim(value, "0123456789") == "":
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			return maxRetryAfter
+		}
+		if until = pointInTime(n); until.IsZero() {
+			return time.Duration(min(n, int64(maxRetryAfter/time.Second))) * time.Second
+		}
+	case err != nil:
+		if until = parseTime(value); until.IsZero() {
+			return 0
+		}
 	}
 	return min(max(until.Sub(date), 0), maxRetryAfter)
+}
+
+// pointInTime is the time that a number is which is too large for seconds to wait: as some servers send it, Unix time in seconds,
+// or in a thousandth, millionth or billionth of them. It is zero for other numbers.
+func pointInTime(n int64) time.Time {
+	const least, most = 1_000_000_000, 100_000_000_000 // the years 2001 and 5138
+	for n >= most {
+		n /= 1000
+	}
+	if n < least {
+		return time.Time{}
+	}
+	return time.Unix(n, 0)
 }
 
 // wellFormedTraceparent accepts version-traceid-parentid-flags of W3C Trace Context. Versions after

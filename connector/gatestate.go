@@ -2,6 +2,7 @@ package connector
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -12,6 +13,7 @@ import (
 // tellGate logs what an operator must know of an account's gate: the breaker, denied capabilities, pauses, and a 429.
 func tellGate(log zerolog.Logger) func(comeet.GateState) {
 	last := comeet.GateState{Breaker: comeet.BreakerClosed}
+	var heldUntil time.Time // as it was logged last
 	return func(s comeet.GateState) {
 		switch {
 		case s.Breaker == last.Breaker:
@@ -30,9 +32,11 @@ func tellGate(log zerolog.Logger) func(comeet.GateState) {
 				log.Info().Stringer("capability", c.Capability).Msg("Comeet grants the capability again; going on")
 			}
 		}
-		switch {
-		case s.Budget.Hold > 0 && last.Budget.Hold == 0:
-			log.Warn().Dur("for", s.Budget.Hold).Msg("Comeet says too many requests; sending nothing for a while. Does something else use this API key?")
+		// Each answer that was under way may make the same hold a little longer.
+		if s.Budget.HoldUntil.After(heldUntil.Add(time.Minute)) || s.Budget.Hold > 0 && heldUntil.Before(time.Now()) {
+			log.Warn().Dur("for", s.Budget.Hold).Time("until", s.Budget.HoldUntil).Dur("retry_after", s.Budget.RetryAfter).
+				Msg("Comeet says too many requests, now or to the owner before; sending nothing for a while. Does something else use this API key?")
+			heldUntil = s.Budget.HoldUntil
 		}
 		if s.Paused != last.Paused {
 			log.Warn().Bool("paused", s.Paused).Str("reason", s.PauseReason).Msg("an operator paused or resumed the account")
@@ -54,12 +58,13 @@ var (
 	deniedDesc  = prometheus.NewDesc("comeet_connector_capability_denied", "1 while Comeet denies the account this capability.", []string{"account", "capability"}, nil)
 	pausedDesc  = prometheus.NewDesc("comeet_connector_paused", "1 while an operator has paused the account.", []string{"account"}, nil)
 	troubleDesc = prometheus.NewDesc("comeet_connector_account_in_trouble", "1 while an account that this replica has to serve can't be served, or could not shortly before; the log says why.", []string{"account"}, nil)
+	holdDesc    = prometheus.NewDesc("comeet_connector_hold_seconds", "For how long nothing is sent, since Comeet said too many requests; 0 without that.", []string{"account"}, nil)
 	waitingDesc = prometheus.NewDesc("comeet_connector_requests_waiting", "Requests that wait for the gate.", []string{"account", "priority"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (g gates) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{breakerDesc, outageDesc, slotsDesc, deniedDesc, pausedDesc, troubleDesc, waitingDesc} {
+	for _, d := range []*prometheus.Desc{breakerDesc, outageDesc, slotsDesc, deniedDesc, pausedDesc, troubleDesc, holdDesc, waitingDesc} {
 		ch <- d
 	}
 }
@@ -92,6 +97,7 @@ func (g gates) Collect(ch chan<- prometheus.Metric) {
 			gauge(deniedDesc, flag(k.Denied), name, k.Capability.String())
 		}
 		gauge(pausedDesc, flag(s.Paused), name)
+		gauge(holdDesc, s.Budget.Hold.Seconds(), name)
 		for p, n := range s.Waiting {
 			gauge(waitingDesc, float64(n), name, p.String())
 		}
