@@ -20,7 +20,7 @@ import (
 //
 // Decoding is tolerant, so that one odd field loses nothing else. A number where a text is due is
 // taken as it is written. Any other wrong type counts as absent, and so does a text of more than 64
-// KiB.
+// KiB. Of more than 200 steps in a list the last ones are taken.
 //
 // Comeet API: https://developers.comeet.com/reference/candidates-copy
 type Candidate struct {
@@ -120,11 +120,39 @@ func decodeCandidate(dec *jsontext.Decoder, c *Candidate) error {
 	return decodeObject(dec, (*fields)(c))
 }
 
-// decodeSteps drops rows that say nothing: null, or no object at all.
-func decodeSteps(dec *jsontext.Decoder, steps *[]Step) (err error) {
-	*steps, err = decodeRows(dec, func(s *Step) bool { return *s != Step{} })
+// decodeSteps drops rows that say nothing: null, or no object at all. Of more than maxSteps it keeps
+// the last: a candidate like that must not spoil the page that it is on.
+func decodeSteps(dec *jsontext.Decoder, steps *[]Step) error {
+	*steps = nil
+	if kind := dec.PeekKind(); kind != '[' {
+		if kind == 'n' {
+			*steps = []Step{}
+		}
+		return dec.SkipValue()
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	kept := []Step{}
+	for dec.PeekKind() != ']' {
+		var s Step
+		if err := jsonv2.UnmarshalDecode(dec, &s); err != nil {
+			return err
+		}
+		if s == (Step{}) {
+			continue
+		}
+		if kept = append(kept, s); len(kept) == 2*maxSteps {
+			kept = append(kept[:0], kept[maxSteps:]...)
+		}
+	}
+	*steps = kept[max(len(kept)-maxSteps, 0):]
+	_, err := dec.ReadToken()
 	return err
 }
+
+// maxSteps is far above what a hiring process has.
+const maxSteps = 200
 
 func decodeStep(dec *jsontext.Decoder, s *Step) error {
 	type fields Step

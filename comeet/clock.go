@@ -46,8 +46,11 @@ func parseDate(h http.Header) time.Time {
 		return time.Time{}
 	}
 	date, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
+	if err != nil || date.Year() > maxYear {
 		return time.Time{}
 	}
 	return date
 }
+
+// maxYear keeps a clock that is learned from an absurd Date within what JSON can write: years to 9999.
+const maxYear = 9000

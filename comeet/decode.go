@@ -2,9 +2,11 @@ package comeet
 
 import (
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -134,8 +136,14 @@ func decodeObject(dec *jsontext.Decoder, v any) error {
 	return jsonv2.UnmarshalDecode(dec, v)
 }
 
+// maxRows is far above what a page or a candidate's process has. It bounds what a list may take:
+// in memory a row is many times as large as the shortest one in an answer, which may be compressed.
+const maxRows = 10_000
+
+var errTooManyRows = errors.New("a list has too many rows")
+
 // decodeRows decodes a list row by row and keeps the rows that keep accepts. The result is nil if
-// there is no list, and empty if the list is null or empty.
+// there is no list, and empty if the list is null or empty. It fails on more than maxRows.
 func decodeRows[T any](dec *jsontext.Decoder, keep func(*T) bool) ([]T, error) {
 	switch dec.PeekKind() {
 	case 'n':
@@ -148,7 +156,10 @@ func decodeRows[T any](dec *jsontext.Decoder, keep func(*T) bool) ([]T, error) {
 		return nil, err
 	}
 	rows := []T{}
-	for dec.PeekKind() != ']' {
+	for n := 1; dec.PeekKind() != ']'; n++ {
+		if n > maxRows {
+			return nil, errTooManyRows
+		}
 		var row T
 		if err := jsonv2.UnmarshalDecode(dec, &row); err != nil {
 			return nil, err
@@ -197,12 +208,13 @@ func machineCode(s string) bool {
 // uid.
 const maxUIDBytes = 256
 
-// usableUID reports whether uid can be a uid: visible characters, and not too many.
+// usableUID reports whether uid can be a uid: visible characters, and not too many. So it can be the
+// subject of an event.
 func usableUID(uid string) bool {
 	if uid == "" || len(uid) > maxUIDBytes || !utf8.ValidString(uid) {
 		return false
 	}
-	return !strings.ContainsFunc(uid, func(r rune) bool { return r <= ' ' || r == 0x7f })
+	return !strings.ContainsFunc(uid, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
 }
 
 // appendString appends s as a JSON string.

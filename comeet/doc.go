@@ -22,7 +22,7 @@
 //     code.
 //   - The token goes to the base URL only: the client follows no redirect and reads no page from
 //     another host.
-//   - Answers are bounded: 32 MiB for a list, 4 MiB for one object, 64 KiB for an error, after
+//   - Answers are bounded: 8 MiB and 10,000 rows for a list, 4 MiB for one object, 64 KiB for an error, after
 //     decompression.
 //   - Decoding is tolerant, because the documentation has gaps: an odd field never loses its row,
 //     an odd row never its page. But an answer that is not a list never counts as an empty list.

@@ -71,7 +71,7 @@ func ByRealID() CallOption { return func(c *callConfig) { c.realID = true } }
 
 // Bounds of what is read of an answer, after decompression.
 const (
-	maxListBytes   = 32 << 20
+	maxListBytes   = 8 << 20
 	maxObjectBytes = 4 << 20
 	maxErrorBytes  = 64 << 10
 )
