@@ -42,7 +42,7 @@ func (*StatusChanged) EventType() string { return TypeStatusChanged }
 func (d *StatusChanged) about() *SourcedRef { return d.Sourced }
 
 // State is what is followed of a candidate, copied by allow-list out of Comeet's candidate (Comeet API:
-// candidates-copy): no person's name or address, no assignees. Texts are Comeet's, unchanged and unbounded; all sets are
+// candidates-copy): no person's name or address, no assignees. Texts are Comeet's, cut where they are very long, as lists of steps are; all sets are
 // open. Zero values mean absent, blank or not permitted to see: Comeet doesn't tell these apart.
 type State struct {
 	Status            string           `json:"status,omitempty"`

@@ -12,17 +12,17 @@ import (
 // statusOver is the status event that a reading asks for over the last one; nil if it shows no
 // change. own is what this integration is to Comeet as a source, nil if that is not known yet.
 func statusOver(known *events.StatusChanged, r reading, own *events.CandidateSource) *events.StatusChanged {
-	state := known.State
+	previous := bounded(known.State)
+	state := previous
 	if r.candidate != nil {
-		state = stateOver(known.State, r.candidate)
+		state = stateOver(previous, r.candidate)
 	} else {
 		state.Merged = true
 	}
-	changed := changes(known.State, state, own)
+	changed := changes(previous, state, own)
 	if len(changed) == 0 { // guard: status-compares-content
 		return nil
 	}
-	previous := known.State
 	st := &events.StatusChanged{
 		Account: known.Account, Operation: known.Operation, CandidateID: known.CandidateID, CandidateUID: r.uid, Sourced: known.Sourced,
 		Changed: changed, State: state, Previous: &previous, TimeLastStatusChanged: known.TimeLastStatusChanged, SeenAt: r.seen,
@@ -36,11 +36,11 @@ func statusOver(known *events.StatusChanged, r reading, own *events.CandidateSou
 // stateOver is what a candidate's state is by a look at it, over what was known. What Comeet does
 // not tell stays as it was known: an absent block means "no permission" or a reduced answer as
 // often as "no value", and a deleted candidate shows nothing but its uid. The feed gets what is
-// named here and nothing else: no person.
+// named here and nothing else: no person. It is bounded.
 func stateOver(known events.State, c *comeet.Candidate) events.State {
 	known.Deleted, known.Merged = c.Deleted, false
 	if c.Deleted {
-		return known
+		return bounded(known)
 	}
 	if c.Status != nil { // guard: untold-status-stays
 		known.Status = *c.Status
@@ -54,11 +54,11 @@ func stateOver(known events.State, c *comeet.Candidate) events.State {
 	if c.CompletedSteps != nil {
 		known.CompletedSteps = stepsOf(c.CompletedSteps)
 	}
-	if c.PositionUID != "" {
-		known.PositionUID = c.PositionUID
+	if uid := boundedUID(c.PositionUID); uid != "" {
+		known.PositionUID = uid
 	}
-	if c.PersonUID != "" {
-		known.PersonUID = c.PersonUID
+	if uid := boundedUID(c.PersonUID); uid != "" {
+		known.PersonUID = uid
 	}
 	if told := sourceOf(c); told != nil {
 		known.Source = told
@@ -71,7 +71,7 @@ func stateOver(known events.State, c *comeet.Candidate) events.State {
 		// reopened.
 		known.DispositionReason = ""
 	}
-	return known
+	return bounded(known)
 }
 
 // sourceOf is the source that Comeet tells; nil if it tells none, by leaving it out or by null.
