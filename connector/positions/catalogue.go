@@ -195,13 +195,14 @@ func (c *Catalogue) doubt(ctx context.Context, list []Position) (bool, error) {
 		return false, nil
 	}
 	c.doubted++
-	log := c.cfg.Log.Warn().Int("missing", len(missing)).Int("known", len(known.List)).Int("reading", c.doubted).Int("of", confirmations)
 	if c.doubted == confirmations {
+		c.cfg.Log.Warn().Int("missing", len(missing)).Int("known", len(known.List)).Int("readings", c.doubted).
+			Msg("Comeet has left out most of the known positions in each of these readings; from now on they count as gone")
 		c.doubted = 0
-		log.Msg("Comeet has left out most of the known positions in each of these readings; from now on they count as gone")
 		return false, nil
 	}
-	log.Dur("again_in", c.cfg.Interval/confirmShare).
+	c.cfg.Log.Warn().Int("missing", len(missing)).Int("known", len(known.List)).Int("reading", c.doubted).Int("of", confirmations).
+		Dur("again_in", c.cfg.Interval/confirmShare).
 		Msg("Comeet's answer leaves out most of the known positions; it is not believed until it is confirmed, and matching goes on by the last believed reading")
 	known.Usable, known.Denied, known.Doubted = true, false, true
 	c.publish(known)
