@@ -41,7 +41,12 @@ func Example_replay() {
 	running, drain := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(running) }()
-	defer func() { drain(); <-ended }()
+	defer func() {
+		drain()
+		if err := <-ended; err != nil {
+			fmt.Println(err)
+		}
+	}()
 	<-c.Ready()
 
 	recruiter := fake.Recruiter("default")
