@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 
@@ -48,19 +50,16 @@ func (f *settingsFile) load(path string, known map[string]bool) {
 		f.err = fmt.Errorf("configuration file: %w", err)
 		return
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(raw, &doc); err != nil {
-		f.err = fmt.Errorf("%s: %w", path, syntaxError(err))
-		return
-	}
-	if len(doc.Content) == 0 {
+	top, err := onlyDocument(path, raw)
+	if err != nil || top == nil {
+		f.err = err
 		return
 	}
 	var wrong []error
 	refuse := func(n *yaml.Node, format string, args ...any) {
 		wrong = append(wrong, fmt.Errorf("%s:%d: %s", path, n.Line, fmt.Sprintf(format, args...)))
 	}
-	each(doc.Content[0], refuse, func(k, v *yaml.Node) {
+	each(top, refuse, func(k, v *yaml.Node) {
 		switch {
 		case k.Value == "accounts":
 			f.readAccounts(v, refuse)
@@ -68,11 +67,33 @@ func (f *settingsFile) load(path string, known map[string]bool) {
 			refuse(k, "unknown setting %q", k.Value)
 		case v.Kind != yaml.ScalarNode:
 			refuse(v, "%s must be a single value", k.Value)
-		case v.Tag != "!!null" && v.Value != "":
-			f.values[k.Value] = v.Value
+		case v.Tag != "!!null" && trim(v.Value) != "":
+			f.values[k.Value] = trim(v.Value)
 		}
 	})
 	f.err = errors.Join(wrong...)
+}
+
+// onlyDocument returns the content of the file's only YAML document; nil if there is none. Empty documents do not count.
+func onlyDocument(path string, raw []byte) (*yaml.Node, error) {
+	var only *yaml.Node
+	for documents := yaml.NewDecoder(bytes.NewReader(raw)); ; {
+		var doc yaml.Node
+		err := documents.Decode(&doc)
+		switch {
+		case errors.Is(err, io.EOF):
+			return only, nil
+		case err != nil && only != nil && bytes.Contains(raw, []byte("\n---")):
+			return nil, fmt.Errorf("%s: a second YAML document begins after a line of dashes; all settings belong into one", path)
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", path, syntaxError(err))
+		case len(doc.Content) == 0 || doc.Content[0].Tag == "!!null":
+		case only != nil:
+			return nil, fmt.Errorf("%s:%d: a second document begins here; all settings belong into one", path, doc.Line)
+		default:
+			only = doc.Content[0]
+		}
+	}
 }
 
 type refuseFunc func(n *yaml.Node, format string, args ...any)

@@ -39,13 +39,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for an orderly end; a second one kills.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], environ(os.Environ()), os.Stdout, os.Stderr))
 }
 
 // run is main without the process; an empty variable of the environment counts as unset. Whatever goes wrong ends in lines
 // that say what to do, never in a stack trace, and in exit code 1.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	c := &cli{settings: settings{getenv: getenv, stderr: stderr}}
+func run(ctx context.Context, args []string, env environment, stdout, stderr io.Writer) int {
+	c := &cli{settings: settings{env: env, stderr: stderr}}
 	command, printed, err := c.parse(ctx, args, stdout)
 	if err == nil && !printed {
 		err = command.Run(&c.settings)
@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 
 // parse fills in the settings and picks the command. printed is true if help was asked for and given.
 func (c *cli) parse(ctx context.Context, args []string, stdout io.Writer) (command *kong.Context, printed bool, err error) {
-	in := &resolver{getenv: c.getenv, file: &c.file}
+	in := &resolver{env: c.env, file: &c.file}
 	parser, err := kong.New(c,
 		kong.Name("comeet-connector"),
 		kong.Description("Submits sourced candidates from NATS JetStream to Comeet and publishes what becomes of them.\n\n"+
@@ -78,6 +78,7 @@ func (c *cli) parse(ctx context.Context, args []string, stdout io.Writer) (comma
 		return nil, false, err
 	}
 	in.learn(parser.Model)
+	c.misspelt, c.doubtful = c.env.check(in.variables())
 	command, err = parser.Parse(args)
 	if printed {
 		// kong went on after the help, to complain about a missing command.

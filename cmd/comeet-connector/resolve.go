@@ -16,8 +16,8 @@ var noSettings = map[string]bool{"help": true, "version": true, configFlag: true
 // resolver finds the value of a flag that the command line does not give: in the environment, else in the file. kong's own
 // env tag is not used, since it quotes values in errors, takes an empty variable for a value, and would lose to the file.
 type resolver struct {
-	getenv func(string) string
-	file   *settingsFile
+	env  environment
+	file *settingsFile
 	// known are the keys that the file may hold: the settings, and the two secrets, which have no flag.
 	known map[string]bool
 	// origin says where each value was found, for errors; nil until the file has been read.
@@ -34,6 +34,15 @@ func (r *resolver) learn(app *kong.Application) {
 	}
 }
 
+// variables are the environment's names of the settings.
+func (r *resolver) variables() map[string]bool {
+	out := map[string]bool{variable(configFlag): true}
+	for k := range r.known {
+		out[variable(k)] = true
+	}
+	return out
+}
+
 // Validate implements kong.Resolver; all that it could check is checked by Resolve.
 func (r *resolver) Validate(*kong.Application) error { return nil }
 
@@ -46,7 +55,7 @@ func (r *resolver) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 	if !r.known[key(flag.Name)] {
 		return nil, nil
 	}
-	if v := r.getenv(variable(flag.Name)); v != "" {
+	if v := r.env.get(variable(flag.Name)); v != "" {
 		r.origin["--"+flag.Name] = variable(flag.Name)
 		return v, nil
 	}
@@ -65,7 +74,7 @@ func (r *resolver) configPath(ctx *kong.Context) string {
 			}
 		}
 	}
-	return r.getenv(variable(configFlag))
+	return r.env.get(variable(configFlag))
 }
 
 // explain names the place of a bad value instead of a flag that nobody gave.

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 )
@@ -27,8 +29,8 @@ func (s source) check() error {
 
 func (s source) read() (string, error) {
 	if s.file == "" {
-		if v := strings.TrimSpace(s.value); v != "" {
-			return v, nil
+		if v := trim(s.value); v != "" {
+			return oneLine(v, s.valueName)
 		}
 		return "", fmt.Errorf("%s is blank", s.valueName)
 	}
@@ -36,10 +38,21 @@ func (s source) read() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", s.fileName, err)
 	}
-	if v := strings.TrimSpace(string(raw)); v != "" {
-		return v, nil
+	if bytes.HasPrefix(raw, []byte("\xff\xfe")) || bytes.HasPrefix(raw, []byte("\xfe\xff")) {
+		return "", fmt.Errorf("%s: %s is UTF-16, as some Windows programs write it: save it as UTF-8", s.fileName, s.file)
+	}
+	if v := trim(string(raw)); v != "" {
+		return oneLine(v, s.fileName)
 	}
 	return "", fmt.Errorf("%s: %s is empty", s.fileName, s.file)
+}
+
+// oneLine refuses what was cut or pasted together wrongly: no key or secret of Comeet's has a line break inside.
+func oneLine(v, name string) (string, error) {
+	if strings.ContainsFunc(v, unicode.IsControl) {
+		return "", fmt.Errorf("%s holds a line break or another control character inside: it must be the value alone", name)
+	}
+	return v, nil
 }
 
 func credentials(key, secret source) comeet.Credentials {

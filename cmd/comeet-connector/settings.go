@@ -28,8 +28,11 @@ const (
 // use none of them well.
 type settings struct {
 	file   settingsFile
-	getenv func(string) string
+	env    environment
 	stderr io.Writer
+	// misspelt and doubtful are the environment's variables that the connector does not know; see environment.check.
+	misspelt []error
+	doubtful []string
 
 	Config string `help:"YAML file of these settings and the accounts." type:"path" placeholder:"FILE"`
 
@@ -60,9 +63,9 @@ type settings struct {
 	DrainTimeout      duration `name:"drain-timeout" help:"How long work goes on after SIGTERM." placeholder:"35s"`
 	PrivateFileURLs   bool     `name:"private-file-urls" help:"Allow files from private addresses."`
 
-	AdminAddr string `name:"admin-addr" help:"Address of health and metrics, or off." default:"127.0.0.1:8080" placeholder:"ADDR"`
-	LogLevel  string `name:"log-level" help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info" placeholder:"info"`
-	LogFormat string `name:"log-format" help:"json, text, or auto: text on a terminal." enum:"auto,json,text" default:"auto" placeholder:"auto"`
+	AdminAddr addr  `name:"admin-addr" help:"Address of health and metrics, or off." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	LogLevel  level `name:"log-level" help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info" placeholder:"info"`
+	LogFormat word  `name:"log-format" help:"json, text, or auto: text on a terminal." enum:"auto,json,text" default:"auto" placeholder:"auto"`
 }
 
 // connectorConfig turns the settings into the connector's, accounts included.
@@ -74,13 +77,16 @@ func (s *settings) connectorConfig() (connector.Config, error) {
 	if cfg.Accounts, err = s.accounts(); err != nil {
 		return connector.Config{}, err
 	}
+	for _, sentence := range s.doubtful {
+		cfg.Log.Warn().Msg(sentence)
+	}
 	cfg.BaseURL, cfg.PlainHTTP, cfg.ProxyHold = s.ComeetBaseURL, s.ComeetPlainHTTP, time.Duration(s.ComeetProxyHold)
 	cfg.PollInterval, cfg.PollOverlap = time.Duration(s.PollInterval), time.Duration(s.PollOverlap)
 	cfg.PositionsInterval, cfg.SweepInterval = time.Duration(s.PositionsInterval), time.Duration(s.SweepInterval)
 	cfg.DeniedRetry, cfg.MemberTTL, cfg.EventSource = time.Duration(s.DeniedRetry), time.Duration(s.MemberTTL), s.EventSource
 	cfg.RateLimit, cfg.NoRateLimit, cfg.Workers = comeet.Limit(s.RateLimit), s.RateLimit.Requests == 0, int(s.Workers)
 	cfg.RequestTimeout, cfg.SettleDelay = time.Duration(s.RequestTimeout), time.Duration(s.SettleDelay)
-	cfg.DrainTimeout, cfg.PrivateFileURLs, cfg.AdminAddr = time.Duration(s.DrainTimeout), s.PrivateFileURLs, s.AdminAddr
+	cfg.DrainTimeout, cfg.PrivateFileURLs, cfg.AdminAddr = time.Duration(s.DrainTimeout), s.PrivateFileURLs, string(s.AdminAddr)
 	return cfg, nil
 }
 
@@ -90,7 +96,7 @@ func (s *settings) busConfig() (connector.Config, error) {
 		NATSURL: s.NATSURL, NATSCreds: s.NATSCreds, Replicas: s.NATSReplicas, EventsMaxBytes: int64(s.EventsMaxBytes),
 		RePublish: s.RePublish, Log: s.logger(),
 	}
-	wrong := []error{s.file.err}
+	wrong := append([]error{s.file.err}, s.misspelt...)
 	for server := range strings.SplitSeq(s.NATSURL, ",") {
 		// url.Parse quotes the URL, which may hold a password.
 		if u, err := url.Parse(strings.TrimSpace(server)); err != nil || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) || u.Host == "" {
@@ -136,7 +142,7 @@ func (s *settings) accounts() ([]connector.Account, error) {
 
 // source is where the secret of that name comes from: the environment, the configuration file, or a file of its own.
 func (s *settings) source(name, file string) source {
-	value := s.getenv(name)
+	value := s.env[name]
 	if value == "" {
 		value = s.file.values[key(name)]
 	}
@@ -145,7 +151,7 @@ func (s *settings) source(name, file string) source {
 
 // logger writes JSON lines, or readable ones on a terminal.
 func (s *settings) logger() zerolog.Logger {
-	level, err := zerolog.ParseLevel(s.LogLevel)
+	level, err := zerolog.ParseLevel(string(s.LogLevel))
 	if err != nil {
 		level = zerolog.InfoLevel
 	}

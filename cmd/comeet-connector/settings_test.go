@@ -23,9 +23,7 @@ import (
 // marker stands for a secret that must never be printed.
 const marker = "MARK-h7Qz2"
 
-func env(vars map[string]string) func(string) string {
-	return func(name string) string { return vars[name] }
-}
+func env(vars map[string]string) environment { return vars }
 
 func file(t *testing.T, content string) string {
 	t.Helper()
@@ -38,7 +36,7 @@ func file(t *testing.T, content string) string {
 
 func read(t *testing.T, args []string, vars map[string]string) (connector.Config, *settings) {
 	t.Helper()
-	c := &cli{settings: settings{getenv: env(vars), stderr: io.Discard}}
+	c := &cli{settings: settings{env: env(vars), stderr: io.Discard}}
 	if _, _, err := c.parse(t.Context(), append([]string{"run"}, args...), io.Discard); err != nil {
 		t.Fatal(err)
 	}
@@ -112,8 +110,8 @@ func TestEverySetting(t *testing.T) {
 		"comeet-api-secret": {given: values{"", "two", "three", ""}, with: map[string]string{apiKey: "k"}, get: func(c connector.Config, _ *settings) any { return secret(c) },
 			want: [4]any{"", "two<nil>", "three<nil>", "unset"}},
 	}
-	in := resolver{getenv: env(nil), file: new(settingsFile)}
-	c := &cli{settings: settings{getenv: env(nil), stderr: io.Discard}}
+	in := resolver{env: env(nil), file: new(settingsFile)}
+	c := &cli{settings: settings{env: env(nil), stderr: io.Discard}}
 	k, _, err := c.parse(t.Context(), []string{"version"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -253,6 +251,11 @@ func TestBadSettings(t *testing.T) {
 		"file is a list":          {config: "- " + marker, want: []string{":1: must be settings"}},
 		"unknown setting":         {config: "workers: 3\npol_interval: " + marker, want: []string{`:2: unknown setting "pol_interval"`}},
 		"file names a file":       {config: "config: other.yaml", want: []string{`unknown setting "config"`}},
+		"second document":         {config: "poll_interval: 2m\n---\naccounts:\n- {name: north, api_key: " + marker + "}\n", want: []string{":2: a second document begins here; all settings belong into one"}},
+		"second document, broken": {config: "poll_interval: 2m\n---\n[" + marker, want: []string{"a second YAML document begins"}},
+		"secret in two lines":     {env: map[string]string{apiSecret: marker + "\n" + marker}, want: []string{"COMEET_API_SECRET holds a line break"}},
+		"secret in UTF-16":        {env: map[string]string{apiSecret: "-", apiSecret + "_FILE": file(t, "\xff\xfes\x00")}, want: []string{"is UTF-16"}},
+		"misspelt variable":       {env: map[string]string{"NATS_CRED": marker}, want: []string{"unknown environment variable NATS_CRED: did you mean NATS_CREDS?"}},
 		"setting twice":           {config: "workers: 3\nworkers: 4", want: []string{":2: workers is given twice"}},
 		"setting is a list":       {config: "workers: [" + marker + "]", want: []string{"workers must be a single value"}},
 		"accounts is text":        {config: "accounts: " + marker, want: []string{"accounts must be a list"}},
@@ -297,5 +300,63 @@ func TestBadSettings(t *testing.T) {
 				t.Errorf("a secret is printed:\n%s", &stderr)
 			}
 		})
+	}
+}
+
+// What editors, shells, secret stores and half of the world's configurations leave around a value changes nothing.
+func TestHabitsOfSettings(t *testing.T) {
+	t.Parallel()
+	const bom = "\ufeff"
+	cfg, s := read(t, []string{"--log-format=JSON"}, map[string]string{
+		apiKey: bom + "key\r\n", apiSecret + "_FILE": file(t, bom+"secret\n\n"), "FALLBACK_POSITION": "87.405\n",
+		"LOG_LEVEL": "Warning", "ADMIN_ADDR": "OFF", "RATE_LIMIT": "Off\n", "POLL_INTERVAL": " 90s\n", "WORKERS": "8\r",
+		"EVENTS_MAX_BYTES": "2 gib\n", "PRIVATE_FILE_URLS": "TRUE\n", "NATS_URL": "nats://a:1\n", "EVENT_SOURCE": "\u00a0/x\u200b",
+		"CONFIG": file(t, bom+"---\ndenied_retry: \"3s\\n\"\nmember_ttl: \"4s \"\naccounts:\n- {name: \"acme \", api_key: \"a\\n\", fallback_position: \"1.2\\n\", rate_limit: \"50 / 60s\\n\"}\n---\n# nothing more\n"),
+	})
+	key, secret, err := cfg.Accounts[0].Credentials()
+	got := fmt.Sprint(key, secret, err, cfg.Accounts[0].FallbackPosition, cfg.Log.GetLevel(), cfg.AdminAddr, cfg.NoRateLimit, cfg.PollInterval, cfg.Workers,
+		cfg.EventsMaxBytes, cfg.PrivateFileURLs, cfg.NATSURL, cfg.EventSource, s.LogFormat, cfg.DeniedRetry, cfg.MemberTTL)
+	if want := fmt.Sprint("key", "secret", nil, "87.405", "warn", "off", true, 90*time.Second, 8, 2<<30, true, "nats://a:1", "/x", "json", 3*time.Second, 4*time.Second); got != want {
+		t.Errorf("read as\n%s\nwant\n%s", got, want)
+	}
+	acme := cfg.Accounts[1]
+	key, _, err = acme.Credentials()
+	if got := fmt.Sprint(acme.Name, key, err, acme.FallbackPosition, acme.RateLimit); got != fmt.Sprint("acme", "a", nil, "1.2", comeet.Limit{Requests: 50, Window: time.Minute}) {
+		t.Errorf("account read as %s", got)
+	}
+}
+
+// A variable that was meant for the connector is refused with the name that it should have; one that may be another's is not.
+func TestUnknownVariables(t *testing.T) {
+	t.Parallel()
+	in := resolver{env: nil, file: new(settingsFile)}
+	c := &cli{settings: settings{stderr: io.Discard}}
+	k, _, err := c.parse(t.Context(), []string{"version"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.learn(k.Model)
+	for name, want := range map[string]string{
+		"NATS_CRED": "NATS_CREDS", "NATS_CREDS_FILE": "NATS_CREDS", "NATS_URI": "NATS_URL", "NATS_REPLICA": "NATS_REPLICAS",
+		"COMEET_APIKEY": "COMEET_API_KEY", "COMEET_KEY": "COMEET_API_KEY", "COMEET_SECRET": "COMEET_API_SECRET", "COMEET_API_KEYFILE": "COMEET_API_KEY_FILE",
+		"COMEET_URL": "COMEET_BASE_URL", "COMEET_POLL_INTERVAL": "POLL_INTERVAL", "COMEET_CONNECTOR_LOG_LEVEL": "LOG_LEVEL", "NATS_EVENTS_MAX_BYTES": "EVENTS_MAX_BYTES",
+		// Known, another's, or set by Kubernetes.
+		"NATS_URL": "", "COMEET_API_KEY": "", "CONFIG": "", "NATS_USER": "", "NATS_CONTEXT": "", "NATS_CERT": "", "NATS_CA": "", "NATS_JS_DOMAIN": "",
+		"NATS_SERVICE_HOST": "", "NATS_SERVICE_PORT": "", "NATS_SERVICE_PORT_CLIENT": "", "NATS_PORT": "", "NATS_PORT_4222_TCP_ADDR": "",
+		"COMEET_CONNECTOR_PORT": "", "COMEET_DEPARTMENT": "", "POLL_INTERVALL": "", "PATH": "", "HOME": "", "COMEET_CONFIG": "",
+	} {
+		refused, _ := environment{name: "x"}.check(in.variables())
+		got := fmt.Sprint(refused)
+		if want == "" && len(refused) > 0 || want != "" && got != fmt.Sprintf("[unknown environment variable %s: did you mean %s?]", name, want) {
+			t.Errorf("%s: %s, want %q", name, got, want)
+		}
+		if refused, doubtful := (environment{name: ""}).check(in.variables()); len(refused)+len(doubtful) > 0 {
+			t.Errorf("%s, empty: %v %v", name, refused, doubtful)
+		}
+	}
+	for name, want := range map[string]bool{"NATS_USER": true, "COMEET_DEPARTMENT": true, "POLL_INTERVALL": true, "LOG_LEVELS": true, "NATS_PORT": false, "COMEET_CONNECTOR_PORT": false, "WORKER": false, "PATH": false} {
+		if _, doubtful := (environment{name: marker}).check(in.variables()); len(doubtful) > 0 != want || strings.Contains(fmt.Sprint(doubtful), marker) {
+			t.Errorf("%s: %q, want a warning: %t", name, doubtful, want)
+		}
 	}
 }

@@ -11,19 +11,55 @@ import (
 
 // The types of settings. Their errors say what is expected and never quote what was given.
 
-// text is any string.
+// text is any string, trimmed.
 type text string
 
 func (t *text) UnmarshalText(b []byte) error {
-	*t = text(b)
+	*t = text(trim(string(b)))
 	return nil
 }
+
+// word is one of a set, in any letter case.
+type word string
+
+func (w *word) UnmarshalText(b []byte) error {
+	*w = word(strings.ToLower(trim(string(b))))
+	return nil
+}
+
+// level is a log level, also by the names that other programs have for it.
+type level string
+
+func (l *level) UnmarshalText(b []byte) error {
+	*l = level(strings.ToLower(trim(string(b))))
+	switch *l {
+	case "warning":
+		*l = "warn"
+	case "err":
+		*l = "error"
+	}
+	return nil
+}
+
+// addr is an address to listen on, or "off".
+type addr string
+
+func (a *addr) UnmarshalText(b []byte) error {
+	*a = addr(trim(string(b)))
+	if off(b) {
+		*a = "off"
+	}
+	return nil
+}
+
+// off tells the word that switches a setting off, in any letter case.
+func off(b []byte) bool { return strings.EqualFold(trim(string(b)), "off") }
 
 // duration is above 0, since 0 means "the default" to the connector: who writes 0 would not get it.
 type duration time.Duration
 
 func (d *duration) UnmarshalText(b []byte) error {
-	v, err := time.ParseDuration(string(b))
+	v, err := time.ParseDuration(trim(string(b)))
 	if err != nil || v <= 0 {
 		return errors.New("must be a duration above 0, such as 500ms, 30s or 5m")
 	}
@@ -35,7 +71,7 @@ func (d *duration) UnmarshalText(b []byte) error {
 type span time.Duration
 
 func (s *span) UnmarshalText(b []byte) error {
-	if string(b) == "off" {
+	if off(b) {
 		*s = -1
 		return nil
 	}
@@ -51,7 +87,7 @@ func (s *span) UnmarshalText(b []byte) error {
 type count int
 
 func (c *count) UnmarshalText(b []byte) error {
-	v, err := strconv.Atoi(string(b))
+	v, err := strconv.Atoi(trim(string(b)))
 	if err != nil || v < 1 {
 		return errors.New("must be a whole number above 0")
 	}
@@ -63,13 +99,13 @@ func (c *count) UnmarshalText(b []byte) error {
 type rate comeet.Limit
 
 func (r *rate) UnmarshalText(b []byte) error {
-	if string(b) == "off" {
+	if off(b) {
 		*r = rate{}
 		return nil
 	}
 	count, window, ok := strings.Cut(string(b), "/")
-	n, err := strconv.Atoi(count)
-	d, derr := time.ParseDuration(window)
+	n, err := strconv.Atoi(trim(count))
+	d, derr := time.ParseDuration(trim(window))
 	if !ok || err != nil || derr != nil || n < 1 || d <= 0 {
 		return errors.New(`must be like 100/60s, or "off"`)
 	}
@@ -81,11 +117,11 @@ func (r *rate) UnmarshalText(b []byte) error {
 type size int64
 
 func (s *size) UnmarshalText(b []byte) error {
-	t := string(b)
+	t := trim(string(b))
 	shift := 0
 	for i, unit := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if rest, ok := strings.CutSuffix(t, unit); ok {
-			t, shift = rest, 10*(i+1)
+		if at := len(t) - len(unit); at > 0 && strings.EqualFold(t[at:], unit) {
+			t, shift = trim(t[:at]), 10*(i+1)
 		}
 	}
 	n, err := strconv.ParseInt(t, 10, 64)
