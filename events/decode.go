@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	stdjson "encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -40,12 +41,13 @@ func Decode(h Header, body []byte) (Event, error) {
 	case strings.HasPrefix(contentType, "application/cloudevents"):
 		d.defect("", "must have the content type "+ContentType+", or be a binary CloudEvent with JSON data")
 	default:
-		if binary, attrs := d.headers(h); binary {
+		if binary, attrs := d.headers(h, "ce-"); binary {
 			d.binary(attrs, contentType, body)
 		} else {
 			d.structured(body)
 		}
 	}
+	d.explain(h)
 	if text, _ := d.context.Extensions[ExtTraceparent].(string); text == "" {
 		if tp := header(h, HeaderTraceparent); wellFormedTraceparent(tp) {
 			d.extension(ExtTraceparent, tp)
@@ -61,6 +63,35 @@ func Decode(h Header, body []byte) (Event, error) {
 	}
 	e.DataEncoded, e.Data = d.text, d.data
 	return e, nil
+}
+
+// foreignPrefixes are those of attributes in headers by other bindings of CloudEvents: Kafka's, AMQP's.
+var foreignPrefixes = [...]string{"ce_", "cloudevents:", "cloudevents_", "cloudevents-"}
+
+// explain names the habit of another binding that is behind a defect, in place of what follows from it.
+func (d *decoder) explain(h Header) {
+	packed := ""
+	switch coding := strings.ToLower(strings.TrimSpace(header(h, "Content-Encoding"))); coding {
+	case "gzip", "x-gzip", "deflate", "compress", "br", "zstd":
+		packed = coding
+	}
+	for i := range d.found {
+		v := &d.found[i]
+		switch {
+		case packed != "" && strings.HasPrefix(v.Message, messageSyntax):
+			v.Message = messagePacked(packed)
+		case v.Message == messageNoEnvelope:
+			for _, prefix := range foreignPrefixes {
+				other := decoder{}
+				if binary, attrs := other.headers(h, prefix); binary {
+					v.Message = "must have its attributes in headers that begin with ce-, such as ce-id, not with " + prefix
+					other.attributes(attrs)
+					d.context = other.context // names the event for its publisher
+					break
+				}
+			}
+		}
+	}
 }
 
 type decoder struct {
@@ -86,6 +117,7 @@ func (d *decoder) defect(pointer, message string) {
 }
 
 func (d *decoder) structured(body []byte) {
+	body = withoutMark(body)
 	doc := readJSON(body, "")
 	d.found = append(d.found, doc.found...)
 	d.nul = doc.nul
@@ -105,6 +137,14 @@ func (d *decoder) structured(body []byte) {
 		partial.attributes(members)
 		partial.note(members["data"])
 		d.context, d.candidateID = partial.context, partial.candidateID
+		return
+	}
+	if !slices.ContainsFunc(required[:], func(name string) bool { _, has := members[name]; return has }) {
+		d.note(members)
+		if d.candidateID == "" {
+			d.note(members["data"])
+		}
+		d.defect("", messageNoEnvelope)
 		return
 	}
 	d.attributes(members)
@@ -143,10 +183,9 @@ func (d *decoder) binary(attrs map[string]any, contentType string, body []byte) 
 	d.dataBody(body)
 }
 
-// headers collects the attributes out of ce- headers. binary tells whether any of those that every event has is there:
+// headers collects the attributes out of headers with that prefix, ce- in the NATS binding. binary tells whether any of those that every event has is there:
 // others may have been added on the way to a structured one.
-func (d *decoder) headers(h Header) (binary bool, attrs map[string]any) {
-	const prefix = "ce-"
+func (d *decoder) headers(h Header, prefix string) (binary bool, attrs map[string]any) {
 	for key, values := range h {
 		if len(key) <= len(prefix) || !strings.EqualFold(key[:len(prefix)], prefix) {
 			continue
@@ -176,10 +215,9 @@ func (d *decoder) headers(h Header) (binary bool, attrs map[string]any) {
 
 // attributes reads all members but the data. null means absent (CloudEvents JSON format).
 func (d *decoder) attributes(members map[string]any) {
-	const required = "is required"
-	for _, name := range [...]string{"specversion", "id", "source", "type"} {
+	for _, name := range required {
 		if members[name] == nil {
-			d.defect("/"+name, required)
+			d.defect("/"+name, "is required")
 		}
 	}
 	for name, value := range members {
@@ -236,9 +274,9 @@ func (d *decoder) attribute(name, text string) (problem string) {
 	case "subject":
 		d.context.Subject = &text
 	case "time":
-		t, ok := parseTime(text)
-		if !ok {
-			return messageTime
+		t, problem := parseTime(text)
+		if problem != "" {
+			return problem
 		}
 		d.context.Time = &types.Timestamp{Time: t}
 	case "datacontenttype":
@@ -292,6 +330,7 @@ func (d *decoder) extension(name string, value any) {
 
 // dataBody reads data that is a JSON document of its own.
 func (d *decoder) dataBody(body []byte) {
+	body = withoutMark(body)
 	doc := readJSON(body, "/data")
 	d.found = append(d.found, doc.found...)
 	d.nul = append(d.nul, doc.nul...)
@@ -393,6 +432,12 @@ func printable(s string) bool {
 	}
 	return true
 }
+
+// required are the attributes that every event has.
+var required = [...]string{"specversion", "id", "source", "type"}
+
+const messageNoEnvelope = "must be a CloudEvent: it has neither specversion, id, source nor type; put it into the member data of one, " +
+	"or send these as headers ce-specversion, ce-id, ce-source and ce-type"
 
 const messageMediaType = "must be a JSON media type"
 

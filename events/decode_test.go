@@ -1,6 +1,7 @@
 package events_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -91,6 +92,10 @@ func TestDecodeEncodings(t *testing.T) {
 		{"binary, repeated alike", binaryHeader(events.Header{"Ce-Id": {"e 1", "e%201"}}), smallData},
 		{"plain traceparent", binaryHeader(events.Header{"ce-traceparent": nil, "Traceparent": {traceparent}}), smallData},
 		{"plain traceparent loses", binaryHeader(events.Header{"traceparent": {"00-00000000000000000000000000000001-0000000000000001-00"}}), smallData},
+		{"byte order mark", nil, "\ufeff" + structured},
+		{"binary, byte order mark", binaryHeader(nil), "\ufeff" + smallData},
+		{"a wrong claim of compression", events.Header{"Content-Encoding": {"gzip"}}, structured},
+		{"time in lower case", nil, strings.Replace(structured, "2031-02-03T04:05:06.7Z", "2031-02-03t04:05:06.7z", 1)},
 		{"unknown data fields", nil, `{` + smallAttributes + `,"data":` + strings.Replace(smallData, `"first_name"`, `"FIRST_NAME":"Eve","nested":{"a":[1]},"first_name"`, 1) + `}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -109,6 +114,44 @@ func TestDecodeEncodings(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// foreignHeader is binaryHeader in another binding.
+func foreignHeader(prefix string) events.Header {
+	out := events.Header{}
+	for name, values := range binaryHeader(nil) {
+		if bare, ok := strings.CutPrefix(name, "ce-"); ok {
+			name = prefix + bare
+		}
+		out[name] = values
+	}
+	return out
+}
+
+// A leap second is the first moment of the next day, wherever a time may stand.
+func TestLeapSeconds(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		"2016-12-31T23:59:60Z": "2017-01-01T00:00:00Z", "2016-12-31t23:59:60.25z": "2017-01-01T00:00:00.25Z",
+		"2015-07-01T01:59:60+02:00": "2015-07-01T00:00:00Z", "1990-12-31T15:59:60-08:00": "1991-01-01T00:00:00Z",
+	} {
+		at, err := time.Parse(time.RFC3339, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := events.Decode(nil, []byte(`{`+strings.Replace(smallAttributes, "2031-02-03T04:05:06.7Z", given, 1)+`,"data":`+smallData+`}`))
+		if err != nil || !e.Time().Equal(at) {
+			t.Errorf("%s is %v, %v", given, e.Time(), err)
+		}
+		h, body, err := events.Encode(typicalAccepted())
+		if err != nil {
+			t.Fatal(err)
+		}
+		body = bytes.ReplaceAll(body, []byte(clock.Format(time.RFC3339Nano)), []byte(given))
+		if e, err := events.Decode(h, body); err != nil || !e.Data.(*events.Accepted).SubmittedAt.Equal(at) || !e.Time().Equal(at) {
+			t.Errorf("%s in data: %v, %v", given, e.Data, err)
+		}
 	}
 }
 
@@ -173,6 +216,8 @@ func TestNumbersAreKept(t *testing.T) {
 func TestDecodeDefects(t *testing.T) {
 	t.Parallel()
 	const id = `/data/candidate/id must match ^[A-Za-z0-9._:-]{1,100}$`
+	const noEnvelope = "the event must be a CloudEvent: it has neither specversion, id, source nor type; put it into the member data of one, or send these as headers ce-specversion, ce-id, ce-source and ce-type"
+	const leap = "/time must not have a second 60 but the leap second at the end of June or December, in UTC"
 	const one = "/data/position must have exactly one of uid, custom_id, name"
 	envelope := func(data string) string { return `{` + smallAttributes + `,"data":` + data + `}` }
 	candidate := func(fields string) string { return envelope(strings.Replace(smallData, `"id"`, fields+`,"id"`, 1)) }
@@ -187,7 +232,23 @@ func TestDecodeDefects(t *testing.T) {
 		body   string
 		want   []string
 	}{
-		{"empty", nil, "", []string{"the event must be JSON: syntax error at byte 0"}},
+		{"empty", nil, "", []string{"the event must not be empty"}},
+		{"blank", nil, "\ufeff \n", []string{"the event must not be empty"}},
+		{"gzip by its first bytes", nil, "\x1f\x8b\x08\x00secret", []string{"the event must not be compressed (gzip): publish the JSON itself"}},
+		{"gzip, binary", binaryHeader(events.Header{"Content-Encoding": {"gzip"}}), "\x1f\x8bsecret", []string{"/data must not be compressed (gzip): publish the JSON itself"}},
+		{"brotli by its header", events.Header{"content-encoding": {" BR "}}, "\x0bsecret", []string{"the event must not be compressed (br): publish the JSON itself"}},
+		{"foreign encoding", events.Header{"content-encoding": {"secret"}}, "secret", []string{"the event must be JSON: syntax error at byte 0"}},
+		{"UTF-16", nil, "\xff\xfe{\x00}\x00", []string{"the event must be UTF-8; it begins with the byte order mark of UTF-16"}},
+		{"byte order mark twice", nil, "\ufeff\ufeff" + envelope(smallData), []string{"the event must be JSON: syntax error at byte 0"}},
+		{"no envelope", nil, smallData, []string{noEnvelope}},
+		{"no envelope, data alone", events.Header{"ce-hop": {"1"}}, `{"data":` + smallData + `}`, []string{noEnvelope}},
+		{"Kafka's headers", foreignHeader("ce_"), smallData, []string{"the event must have its attributes in headers that begin with ce-, such as ce-id, not with ce_"}},
+		{"AMQP's headers", foreignHeader("CloudEvents:"), smallData, []string{"the event must have its attributes in headers that begin with ce-, such as ce-id, not with cloudevents:"}},
+		{"lower case within a time", nil, attribute(`2031-02-03T04:05:06.7Z`, `2031-02-03x04:05:06z`), []string{"/time must be a date and time of RFC 3339"}},
+		{"no leap second", nil, attribute(`2031-02-03T04:05:06.7Z`, `2016-12-30T23:59:60Z`), []string{leap}},
+		{"leap second of another zone", nil, attribute(`2031-02-03T04:05:06.7Z`, `2016-12-31T23:59:60+01:00`), []string{leap}},
+		{"second 61", nil, attribute(`2031-02-03T04:05:06.7Z`, `2016-12-31T23:59:61Z`), []string{"/time must be a date and time of RFC 3339"}},
+		{"leap second at the end of time", nil, attribute(`2031-02-03T04:05:06.7Z`, `9999-12-31T23:59:60Z`), []string{leap}},
 		{"not JSON", nil, "secret", []string{"the event must be JSON: syntax error at byte 0"}},
 		{"trailing", nil, "{} secret", []string{"the event must be JSON: syntax error at byte 3"}},
 		{"no object", nil, `"secret"`, []string{"the event must be a JSON object"}},
@@ -195,8 +256,9 @@ func TestDecodeDefects(t *testing.T) {
 		{"batch by content type", events.Header{"Content-Type": {"application/cloudevents-batch+json"}}, `[]`, []string{"the event must not be a batch: publish one event per message"}},
 		{"batch by content", nil, `[{}]`, []string{"the event must not be a batch: publish one event per message"}},
 		{"other format", events.Header{"Content-Type": {"application/cloudevents+avro"}}, `x`, []string{"the event must have the content type application/cloudevents+json, or be a binary CloudEvent with JSON data"}},
-		{"nothing", nil, `{}`, []string{"/data is required", "/id is required", "/source is required", "/specversion is required", "/type is required"}},
-		{"binary, nothing", events.Header{"ce-id": {"%00"}}, ``, []string{"/data must be JSON: syntax error at byte 0", "/id must not hold control characters", "/source is required", "/specversion is required", "/type is required"}},
+		{"nothing", nil, `{}`, []string{noEnvelope}},
+		{"little", nil, `{"id":null}`, []string{"/data is required", "/id is required", "/source is required", "/specversion is required", "/type is required"}},
+		{"binary, nothing", events.Header{"ce-id": {"%00"}}, ``, []string{"/data must not be empty", "/id must not hold control characters", "/source is required", "/specversion is required", "/type is required"}},
 		{"binary, not JSON", binaryHeader(events.Header{"content-type": {"text/plain"}}), smallData, []string{"/datacontenttype must be a JSON media type"}},
 		{"binary, contradiction", binaryHeader(events.Header{"CE-ID": {"other"}}), smallData, []string{"/id must not appear twice"}},
 		{"binary, invalid UTF-8", binaryHeader(events.Header{"ce-subject": {"%ff"}}), smallData, []string{"/subject must be valid Unicode (UTF-8, no lone surrogates)"}},
@@ -327,6 +389,9 @@ func TestInvalidEventsAreNamed(t *testing.T) {
 		{"truncated in an id", nil, `{"source":"s","id":"e`, sourceAlone, ""},
 		{"binary, truncated", binaryHeader(nil), smallData[:len(smallData)-20], binary, "c-1"},
 		{"unreadable", nil, `{`, nothing, ""},
+		{"without an envelope", nil, smallData, nothing, "c-1"},
+		{"without an envelope, data alone", nil, `{"data":` + smallData + `}`, nothing, "c-1"},
+		{"Kafka's headers", foreignHeader("ce_"), smallData, binary, "c-1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -25,6 +25,8 @@ const (
 	messageNumber   = "must be a number of at most 64 characters"
 	messageExponent = "must be a number with an exponent of at most 308"
 	messageTime     = "must be a date and time of RFC 3339"
+	messageLeap     = "must not have a second 60 but the leap second at the end of June or December, in UTC"
+	messageSyntax   = "must be JSON: syntax error at byte "
 	messageTwice    = "must not appear twice"
 	messageUnicode  = "must be valid Unicode (UTF-8, no lone surrogates)"
 )
@@ -233,12 +235,15 @@ func (r *reader) violation(err, lenient error) Violation {
 	if bound, ok := errors.AsType[boundError](lenient); ok {
 		return Violation{r.at, string(bound)}
 	}
+	if problem := foreign(r.text); lenient != nil && problem != "" {
+		return Violation{r.at, problem}
+	}
 	if lenient != nil {
 		at := int64(len(r.text)) // where an error is that tells no place
 		if syntactic, ok := errors.AsType[*jsontext.SyntacticError](lenient); ok {
 			at = syntactic.ByteOffset
 		}
-		return Violation{r.at, fmt.Sprintf("must be JSON: syntax error at byte %d", at)}
+		return Violation{r.at, fmt.Sprintf(messageSyntax+"%d", at)}
 	}
 	if errors.Is(err, jsontext.ErrDuplicateName) {
 		return Violation{r.place, messageTwice}
@@ -246,12 +251,44 @@ func (r *reader) violation(err, lenient error) Violation {
 	return Violation{r.place, messageUnicode}
 }
 
+var (
+	bomUTF8  = []byte("\xef\xbb\xbf")
+	bomUTF16 = [...][]byte{[]byte("\xff\xfe"), []byte("\xfe\xff")}
+	// packings are formats that a body may come in, by their first bytes.
+	packings = map[string]string{"\x1f\x8b": "gzip", "\x28\xb5\x2f\xfd": "zstd", "\x78\x9c": "zlib", "\x78\x01": "zlib", "\x78\xda": "zlib", "PK\x03\x04": "zip"}
+)
+
+// withoutMark leaves out a UTF-8 byte order mark, which some writers put in front of JSON (RFC 8259 lets readers ignore it).
+func withoutMark(text []byte) []byte { return bytes.TrimPrefix(text, bomUTF8) }
+
+// foreign names what a text is that is no JSON, as far as its first bytes tell; empty if they don't.
+func foreign(text []byte) string {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return "must not be empty"
+	}
+	for _, mark := range bomUTF16 {
+		if bytes.HasPrefix(text, mark) {
+			return "must be UTF-8; it begins with the byte order mark of UTF-16"
+		}
+	}
+	for magic, name := range packings {
+		if bytes.HasPrefix(text, []byte(magic)) {
+			return messagePacked(name)
+		}
+	}
+	return ""
+}
+
+func messagePacked(how string) string {
+	return "must not be compressed (" + how + "): publish the JSON itself"
+}
+
 // typed are the options for the second reading, which fills the Go types from a text that was
 // checked and has passed its schema.
 var typed = json.JoinOptions(
 	json.WithUnmarshalers(json.JoinUnmarshalers(
 		json.UnmarshalFromFunc(wholeNumber[int]), json.UnmarshalFromFunc(wholeNumber[uint64]),
-		json.UnmarshalFromFunc(customFields), json.UnmarshalFromFunc(content),
+		json.UnmarshalFromFunc(customFields), json.UnmarshalFromFunc(content), json.UnmarshalFromFunc(timestamp),
 	)),
 	jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true), // were refused before
 )
@@ -286,16 +323,54 @@ func content(d *jsontext.Decoder, to *[]byte) error {
 	return err
 }
 
-// parseTime is stricter than time.Parse, which takes what RFC 3339 forbids.
-func parseTime(s string) (t time.Time, ok bool) {
-	return t, t.UnmarshalText([]byte(s)) == nil
+// parseTime reads RFC 3339 in full, and tells what is wrong. It is stricter than time.Parse, which takes what RFC 3339 forbids, and
+// takes what UnmarshalText does not: lower-case t and z, and leap seconds, which are the first moment of the next day.
+func parseTime(s string) (t time.Time, problem string) {
+	text := []byte(s)
+	if n := len(text); n > 19 {
+		for _, i := range [...]int{10, n - 1} {
+			if text[i] == 't' || text[i] == 'z' {
+				text[i] -= 'a' - 'A'
+			}
+		}
+	}
+	leap := len(text) > 19 && string(text[16:19]) == ":60"
+	if leap {
+		copy(text[17:19], "59")
+	}
+	if t.UnmarshalText(text) != nil {
+		return time.Time{}, messageTime
+	}
+	if leap {
+		next := t.Add(time.Second)
+		u := next.UTC()
+		if u.Day() != 1 || u.Month() != time.January && u.Month() != time.July || u.Hour() != 0 || u.Minute() != 0 || next.Year() > 9999 {
+			return time.Time{}, messageLeap
+		}
+		t = next
+	}
+	return t, ""
+}
+
+// timestamp reads a time that passed checkTime.
+func timestamp(d *jsontext.Decoder, to *time.Time) error {
+	t, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	parsed, problem := parseTime(t.String())
+	if problem != "" {
+		return errors.New(problem)
+	}
+	*to = parsed
+	return nil
 }
 
 // checkTime is the format date-time of the schemas, of which a value that is no text is none.
 func checkTime(v any) error {
 	if s, isText := v.(string); isText {
-		if _, ok := parseTime(s); !ok {
-			return errors.New(messageTime)
+		if _, problem := parseTime(s); problem != "" {
+			return errors.New(problem)
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/comeet-connector/comeet-connector/events"
 )
@@ -43,11 +44,7 @@ func ReadSourced(account string, h map[string][]string, body []byte, id Identity
 	s := &Sourced{Identity: id, Event: e, Op: own, EventOp: own}
 	if invalid, ok := errors.AsType[*events.InvalidError](err); ok {
 		s.CandidateID = invalid.CandidateID
-		for i := range invalid.Violations {
-			if v := &invalid.Violations[i]; v.Pointer == "/type" {
-				v.Message = mustBeSourced // of the contract's types, only one has its place here
-			}
-		}
+		invalid.Violations = typeFirst(e.Type(), invalid.Violations)
 		return s, invalid
 	}
 	data, ok := e.Data.(*events.Sourced)
@@ -63,4 +60,24 @@ func ReadSourced(account string, h map[string][]string, body []byte, id Identity
 	s.Op = OpOf(account, id.Source, data)
 	s.EventOp = s.Op.Of(id)
 	return s, nil
+}
+
+// typeFirst puts a wrong type before all else that is wrong with an event: of the contract's types only one has its place here. What
+// is wrong with data by the rules of another type is no matter then.
+func typeFirst(given string, all []events.Violation) []events.Violation {
+	wrong := given != "" && given != events.TypeSourced
+	var rest []events.Violation
+	for _, v := range all {
+		switch {
+		case v.Pointer == "/type":
+			wrong = true
+		case wrong && strings.HasPrefix(v.Pointer, "/data/"):
+		default:
+			rest = append(rest, v)
+		}
+	}
+	if !wrong {
+		return rest
+	}
+	return append([]events.Violation{{Pointer: "/type", Message: mustBeSourced}}, rest...)
 }

@@ -41,6 +41,13 @@ func TestReadSourced(t *testing.T) {
 		{name: "an event of another type", event: claim, op: alone.Of(named), under: alone.Of(named), id: named, pointer: "/type"},
 		{name: "a misspelled field", event: good, spoil: func(s string) string { return strings.Replace(s, "last_name", "lastname", 1) },
 			op: alone.Of(named), under: alone.Of(named), id: named, who: "c1", pointer: "/data/candidate/last_name"},
+		{name: "data of its own under another type", event: good, spoil: func(s string) string {
+			return strings.Replace(s, `"candidate.sourced"`, `"candidate.status.changed"`, 1)
+		},
+			op: alone.Of(named), under: alone.Of(named), id: named, pointer: "/type"},
+		{name: "an unknown type and more", event: good, spoil: func(s string) string {
+			return strings.NewReplacer(`"candidate.sourced"`, `"Candidate.Sourced"`, `"1.0"`, `"0.3"`).Replace(s)
+		}, op: alone.Of(named), under: alone.Of(named), id: named, who: "c1", pointer: "/type"},
 		{name: "no JSON", event: good, spoil: func(string) string { return "{" }, op: alone.Of(place), under: alone.Of(place), id: place, pointer: ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
