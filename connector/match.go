@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/comeet-connector/comeet-connector/connector/internal/fold"
 	"github.com/comeet-connector/comeet-connector/connector/positions"
 	"github.com/comeet-connector/comeet-connector/events"
 )
@@ -22,7 +23,7 @@ func (a *attempt) match(ref events.Position) (positions.Match, *refusal, error) 
 		return found.Match, nil, nil
 	case found.Denied && ref.UID != "":
 		// What is known may be old. Comeet itself decides about a uid; for anything else somebody must grant the permission first.
-		return positions.Match{UID: ref.UID, By: events.MatchedByUID}, nil, nil
+		return positions.Match{UID: fold.ID(ref.UID), By: events.MatchedByUID}, nil, nil
 	case found.Denied:
 		return positions.Match{}, nil, retryLaterError{a.cfg.DeniedRetry, "this account may not read positions"}
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/internal/fold"
 )
 
 // isSamePerson compares what the event says of the person with a candidate at Comeet: by e-mail, phone or LinkedIn, or,
@@ -26,7 +27,7 @@ func (s *submission) isSamePerson(c *comeet.Candidate) bool {
 		}
 		return false
 	}
-	if agree(fold, []string{p.Email}, c.Email) ||
+	if agree(fold.Text, []string{p.Email}, c.Email) ||
 		agree(phoneTail, []string{p.Phone, p.MobilePhone}, c.Phone, c.MobilePhone) ||
 		agree(profile, []string{p.LinkedInURL}, c.LinkedInURL) {
 		return true
@@ -34,10 +35,8 @@ func (s *submission) isSamePerson(c *comeet.Candidate) bool {
 	if comparable {
 		return false
 	}
-	return fold(p.FirstName) == fold(c.FirstName) && fold(p.LastName) == fold(c.LastName)
+	return fold.Text(p.FirstName) == fold.Text(c.FirstName) && fold.Text(p.LastName) == fold.Text(c.LastName)
 }
-
-func fold(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
 
 // phoneTail is the last nine digits, by which Comeet itself compares.
 func phoneTail(s string) string {
@@ -55,7 +54,7 @@ func phoneTail(s string) string {
 
 // profile is the path of a LinkedIn address.
 func profile(s string) string {
-	s = fold(s)
+	s = fold.Text(s)
 	if i := strings.Index(s, "/in/"); i >= 0 {
 		s = s[i+4:]
 	}

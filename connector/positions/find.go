@@ -7,8 +7,11 @@ package positions
 
 import (
 	"fmt"
+	"html"
+	"slices"
 	"strings"
 
+	"github.com/comeet-connector/comeet-connector/connector/internal/fold"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -38,7 +41,7 @@ const (
 
 // State tells the position's state by Comeet's word for it.
 func (p Position) State() State {
-	switch strings.ReplaceAll(fold(p.Status), "_", " ") {
+	switch strings.ReplaceAll(fold.Text(p.Status), "_", " ") {
 	case "closed":
 		return Closed
 	case "on hold", "onhold":
@@ -64,8 +67,9 @@ type Refusal struct {
 // closed nor on hold counts as open, since the set is Comeet's and open.
 func Find(list []Position, ref events.Position) (Match, *Refusal) {
 	var open, held, closed []Position
+	meant := meaning(list, ref)
 	for _, p := range list {
-		if !p.answersTo(ref) {
+		if !meant(p) {
 			continue
 		}
 		switch p.State() {
@@ -115,16 +119,27 @@ func Fallback(list []Position, uid string, why *Refusal) (Match, *Refusal) {
 	return Match{fallback.UID, events.MatchedByFallback}, nil
 }
 
-func (p Position) answersTo(ref events.Position) bool {
+// reference tells whether a position is the one that is meant.
+type reference func(p Position) bool
+
+// meaning is how the positions of a list are compared with a reference. An id that is written exactly so goes before one that
+// differs in letter case.
+func meaning(list []Position, ref events.Position) reference {
 	switch {
 	case ref.UID != "":
-		return p.UID == ref.UID
+		return func(p Position) bool { return fold.ID(p.UID) == fold.ID(ref.UID) }
 	case ref.CustomID != "":
-		return p.CustomID == ref.CustomID
+		exact := func(p Position) bool { return fold.ID(p.CustomID) == fold.ID(ref.CustomID) }
+		if slices.ContainsFunc(list, exact) {
+			return exact
+		}
+		return func(p Position) bool { return fold.Text(p.CustomID) == fold.Text(ref.CustomID) }
 	}
-	return fold(p.Name) == fold(ref.Name) &&
-		(ref.Department == "" || fold(p.Department) == fold(ref.Department)) &&
-		(ref.Location == "" || fold(p.Location) == fold(ref.Location))
+	name, department, location := plain(ref.Name), plain(ref.Department), plain(ref.Location)
+	return func(p Position) bool {
+		return plain(p.Name) == name && (ref.Department == "" || plain(p.Department) == department) &&
+			(ref.Location == "" || plain(p.Location) == location)
+	}
 }
 
 // uids lists a few, for a message.
@@ -141,5 +156,5 @@ func uids(ps []Position) string {
 	return strings.Join(out, ", ")
 }
 
-// fold makes names comparable that differ in case and white space only.
-func fold(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
+// plain makes names comparable. Comeet's web pages leave HTML entities in some of them.
+func plain(s string) string { return fold.Text(html.UnescapeString(s)) }

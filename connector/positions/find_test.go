@@ -56,11 +56,12 @@ func TestFind(t *testing.T) {
 		same := func(a, b string) bool {
 			return strings.EqualFold(strings.Join(strings.Fields(a), " "), strings.Join(strings.Fields(b), " "))
 		}
+		exactly := slices.ContainsFunc(known, func(p positions.Position) bool { return p.CustomID == ref.CustomID })
 		count := map[string]int{}
 		var only string
 		var answering []positions.Position
 		for _, p := range known {
-			answers := ref.UID != "" && p.UID == ref.UID || ref.CustomID != "" && p.CustomID == ref.CustomID ||
+			answers := ref.UID != "" && p.UID == ref.UID || ref.CustomID != "" && (p.CustomID == ref.CustomID || !exactly && same(p.CustomID, ref.CustomID)) ||
 				ref.Name != "" && same(p.Name, ref.Name) && (ref.Department == "" || same(p.Department, ref.Department)) &&
 					(ref.Location == "" || same(p.Location, ref.Location))
 			if !answers {
@@ -111,6 +112,32 @@ func TestFind(t *testing.T) {
 		slices.Reverse(reversed)
 		check(reversed)
 	})
+}
+
+// Positions are found as people and machines spell them, and no further.
+func TestFindSpellings(t *testing.T) {
+	t.Parallel()
+	list := []positions.Position{
+		{UID: "1.1", Name: "Cafe\u0301 Manager", CustomID: "ENG-1 "}, {UID: "1.2", Name: "R&amp;D Engineer", CustomID: "eng-2"},
+		{UID: "1.3", Name: "Senior\u00a0 Engineer\u200b", CustomID: "00017"}, {UID: "1.4", Name: "Twin", CustomID: "T-1"},
+		{UID: "1.5", Name: "Twin", CustomID: "t-1", Location: "Z\u00fcrich"}, {UID: "C0.FFE", Name: "Ing\u00e9nieur logiciel"},
+	}
+	for uid, refs := range map[string][]events.Position{
+		"1.1":    {{Name: "Caf\u00e9 Manager"}, {Name: "CAFE\u0301 manager"}, {CustomID: "ENG-1"}, {CustomID: "eng-1\n"}, {UID: "1.1\n"}, {UID: "\ufeff1.1"}},
+		"1.2":    {{Name: "R&D Engineer"}, {Name: "r&amp;d engineer"}, {CustomID: "ENG-2"}},
+		"1.3":    {{Name: "Senior Engineer"}, {CustomID: " 00017"}},
+		"1.4":    {{CustomID: "T-1"}},
+		"1.5":    {{CustomID: "t-1"}, {Name: "twin", Location: "Zu\u0308rich"}},
+		"C0.FFE": {{Name: "Inge\u0301nieur logiciel"}},
+		"":       {{CustomID: "17"}, {UID: "c0.ffe"}, {UID: "1. 1"}, {Name: "Cafe Manager"}, {Name: "Twin"}},
+	} {
+		for _, ref := range refs {
+			got, why := positions.Find(list, ref)
+			if got.UID != uid || (why == nil) != (uid != "") {
+				t.Errorf("%+q: %q, %+v, want %q", ref, got.UID, why, uid)
+			}
+		}
+	}
 }
 
 // The fallback is for a candidate whose own position can't take it, never for one whose position nobody can tell.
