@@ -45,6 +45,8 @@ type account struct {
 	posts                   postStats
 	heartbeats              heartbeats
 	progress                progress
+	// fallbackTold is what was last logged of the fallback position; only for sawPositions.
+	fallbackTold string
 	// work ends when the connector gives up waiting for what is in hand.
 	work context.Context
 }

@@ -85,3 +85,21 @@ func (a *attempt) readBy(refused *positions.Refusal, ref events.Position) time.T
 	}
 	return time.Time{}
 }
+
+// sawPositions takes note of a reading of the positions. A fallback position that takes nobody is logged when that is seen, not when
+// the first candidate needs it.
+func (a *account) sawPositions(list []positions.Position) {
+	a.metrics.positions(list)
+	uid := a.cfg.FallbackPosition
+	if uid == "" || len(list) == 0 {
+		return
+	}
+	problem := ""
+	if _, why := positions.Find(list, events.Position{UID: uid}); why != nil {
+		problem = why.Message
+	}
+	if problem != "" && problem != a.fallbackTold {
+		a.log.Warn().Str("position_uid", uid).Str("why", problem).Msg("the fallback position takes nobody; correct FALLBACK_POSITION, or open the position")
+	}
+	a.fallbackTold = problem
+}

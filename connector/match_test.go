@@ -36,7 +36,7 @@ func TestMatch(t *testing.T) {
 		{"default", events.Position{UID: "87.405"}, "uid 87.405"},
 		{"default", events.Position{UID: "87.4050"}, "position_not_found"},
 		{"default", events.Position{CustomID: "DA-1"}, "custom_id 48.16A"},
-		{"default", events.Position{CustomID: "da-1"}, "position_not_found"},
+		{"default", events.Position{CustomID: "da-1"}, "custom_id 48.16A"},
 		{"default", events.Position{CustomID: "TWIN"}, "position_ambiguous"},
 		{"default", events.Position{Name: " data  ANALYST"}, "name 48.16A"},
 		{"default", events.Position{Name: "Data Analyst", Department: "bi"}, "name 48.16A"},

@@ -112,7 +112,7 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	}
 	a.catalogue = positions.New(positions.Config{
 		Account: cfg.Name, Comeet: client, Bucket: listed, Now: b.Now, Interval: c.cfg.PositionsInterval, RequestTimeout: c.cfg.RequestTimeout,
-		OnReading: a.metrics.positions, Log: log,
+		OnReading: a.sawPositions, Log: log,
 	})
 	a.track = track.New(track.Config{
 		Account: cfg.Name, Comeet: client, Bus: b, Events: c.cfg.Names.Events, Ledger: a.ledger, Cursors: a.cursors, Source: c.cfg.EventSource,
