@@ -8,15 +8,19 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/internal/fold"
 )
 
 // download reads a file by https. Errors never show the address: its path and query may be a key to the file.
-func (s *submission) download(address string) ([]byte, error) {
+func (s *submission) download(address, name string) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(s.intake, s.cfg.RequestTimeout, errors.New("REQUEST_TIMEOUT has passed"))
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
@@ -42,7 +46,35 @@ func (s *submission) download(address string) ([]byte, error) {
 	if len(data) > maxFileBytes {
 		return nil, bus.ErrTooLarge
 	}
+	if isPage(resp.Header.Get("Content-Type"), name, data) {
+		return nil, fileError{why: "its host answers with a web page in place of the file, such as to sign in", forGood: true}
+	}
 	return data, nil
+}
+
+// documents are the endings of names of files that are no web page, with the first bytes of such files.
+var documents = map[string][]string{
+	".pdf": {"%PDF"}, ".doc": {"\xd0\xcf\x11\xe0", "{\\rtf", "PK"}, ".docx": {"PK", "\xd0\xcf\x11\xe0"}, ".odt": {"PK"}, ".rtf": {"{\\rtf"},
+	".png": {"\x89PNG"}, ".jpg": {"\xff\xd8"}, ".jpeg": {"\xff\xd8"}, ".gif": {"GIF8"},
+}
+
+// isPage tells whether a host sent a web page or an XML document for a file whose name says that it is something else. The type
+// that the host tells counts only where the content does not speak for itself: some hosts call everything HTML.
+func isPage(contentType, name string, data []byte) bool {
+	begins, known := documents[strings.ToLower(path.Ext(fold.ID(name)))]
+	if !known {
+		return false
+	}
+	text := strings.TrimSpace(strings.TrimPrefix(string(data[:min(len(data), 512)]), "\ufeff"))
+	if len(text) > 1 && text[0] == '<' && (text[1] == '!' || text[1] == '?' || unicode.IsLetter(rune(text[1]))) {
+		return true
+	}
+	contentType, _, _ = strings.Cut(contentType, ";")
+	switch strings.ToLower(strings.TrimSpace(contentType)) {
+	case "text/html", "application/xhtml+xml", "application/xml", "text/xml":
+		return !slices.ContainsFunc(begins, func(magic string) bool { return strings.HasPrefix(string(data[:min(len(data), 16)]), magic) })
+	}
+	return false
 }
 
 // What the downloads' client itself refuses.

@@ -139,6 +139,8 @@ func (s *submission) readFile(pointer string, f *events.File) ([]byte, *refusal,
 		data, err := s.readOnce(f)
 		missing, again := errors.AsType[fileError](err)
 		switch {
+		case err == nil && len(data) == 0:
+			return nil, &refusal{reason: events.ReasonFileMissing, message: fmt.Sprintf("the file at %s is empty; provide it, then replay", pointer)}, nil
 		case err == nil:
 			return data, nil, nil
 		case errors.Is(err, bus.ErrTooLarge):
@@ -172,7 +174,7 @@ func (s *submission) readOnce(f *events.File) ([]byte, error) {
 	case f.Object != nil:
 		return s.object(f.Object.Name)
 	case f.URL != "":
-		return s.download(f.URL)
+		return s.download(f.URL, f.Name)
 	}
 	return f.Content, nil
 }
@@ -181,8 +183,11 @@ func (s *submission) object(name string) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(s.intake, s.cfg.RequestTimeout, errors.New("REQUEST_TIMEOUT has passed"))
 	defer cancel()
 	data, err := s.objects.Get(ctx, name, maxFileBytes)
-	if errors.Is(err, bus.ErrNotFound) {
-		return nil, fileError{why: "the object is not in the store"}
+	switch {
+	case errors.Is(err, bus.ErrNotFound):
+		return nil, fileError{why: "the object is not in the store, or parts of it are missing"}
+	case errors.Is(err, bus.ErrDamaged):
+		return nil, fileError{why: "the object's entry in the store is damaged, or it is in too many chunks, or a link that leads nowhere; store it anew, or give the file in another way"}
 	}
 	if err != nil {
 		return nil, err

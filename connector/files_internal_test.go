@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -37,6 +38,17 @@ func TestDownload(t *testing.T) {
 	answer("/gone", 404, "KEYMARK")
 	answer("/denied", 403, "")
 	answer("/broken", 500, "")
+	answer("/empty", 200, "")
+	typed := func(path, contentType, body string) {
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", contentType)
+			_, _ = w.Write([]byte(body))
+		})
+	}
+	typed("/signin", "text/html; charset=utf-8", "Please sign in")
+	typed("/error", "application/xml", "\ufeff <?xml version=\"1.0\"?><Error/>")
+	typed("/untyped", "application/octet-stream", "\n<!DOCTYPE html>")
+	typed("/mistyped", "Text/HTML", "%PDF-1.7 content")
 	redirect("/once", "/curious")
 	mux.HandleFunc("/curious", func(w http.ResponseWriter, r *http.Request) {
 		if r.Referer() != "" {
@@ -64,15 +76,23 @@ func TestDownload(t *testing.T) {
 	roots.AddCert(server.Certificate())
 
 	cases := []struct {
-		address string
-		private bool
-		want    events.Reason
-		says    string
+		address, name string
+		private       bool
+		want          events.Reason
+		says          string
 	}{
 		{address: "/file"},
 		{address: "/once"},
 		{address: "/largest"},
 		{address: "/restarting"},
+		{address: "/mistyped"},
+		{address: "/signin", name: "notes.html"},
+		{address: "/signin", name: "notes"},
+		{address: "/empty", want: events.ReasonFileMissing, says: "is empty"},
+		{address: "/signin", want: events.ReasonFileMissing, says: "web page"},
+		{address: "/signin", name: "KEYMARK.DOCX ", want: events.ReasonFileMissing, says: "web page"},
+		{address: "/error", name: "KEYMARK.Doc", want: events.ReasonFileMissing, says: "web page"},
+		{address: "/untyped", name: "face.png", want: events.ReasonFileMissing, says: "web page"},
 		{address: "/larger", want: events.ReasonFileRefused, says: "6 MiB"},
 		{address: "/partial", want: events.ReasonFileMissing, says: "206"},
 		{address: "/gone", want: events.ReasonFileMissing, says: "404"},
@@ -101,7 +121,7 @@ func TestDownload(t *testing.T) {
 		if c.address[0] == '/' {
 			c.address = server.URL + c.address
 		}
-		data, why, err := s.readFile("/data/candidate/resume", &events.File{Name: "KEYMARK.pdf", URL: c.address})
+		data, why, err := s.readFile("/data/candidate/resume", &events.File{Name: cmp.Or(c.name, "KEYMARK.pdf"), URL: c.address})
 		client.CloseIdleConnections()
 		switch {
 		case err != nil:

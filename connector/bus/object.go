@@ -3,10 +3,9 @@ package bus
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,14 +36,25 @@ func (b *Bus) Objects(ctx context.Context, name string) (*Objects, error) {
 // objectRate is the slowest transfer that is waited for, in bytes per second.
 const objectRate = 1 << 20
 
-// Get reads a whole object and checks it against its digest. ErrNotFound if there is none or if chunks of it are missing,
-// ErrTooLarge if it holds more than limit bytes, jetstream.ErrDigestMismatch if it is damaged.
+// maxChunks is how many chunks of an object are read, which makes for chunks of 6 KiB in the largest file. Each takes a request, so an
+// object of single bytes would hold its reader for longer than anything may take.
+const maxChunks = 1024
+
+// ErrDamaged means that an object's entry cannot be read, or leads nowhere; waiting does not mend it.
+var ErrDamaged = errors.New("bus: the object is damaged")
+
+// Get reads a whole object, through a link to one of the same store too. It leaves the check of the content to the caller, who knows a
+// digest that does not depend on how another client has written it. ErrNotFound if there is no object or if chunks of it are missing,
+// ErrTooLarge if it holds more than limit bytes, ErrDamaged if what describes it is of no use.
 //
 // Not through the library: of a Get that fails half-way it may leave a goroutine behind that waits for a reader for ever.
 func (o *Objects) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
 	var data []byte
 	err := o.bus.tryWithin(ctx, attemptTimeout+time.Duration(limit/objectRate)*time.Second, func(ctx context.Context) error {
 		info, err := o.info(ctx, name)
+		if err == nil {
+			info, err = o.follow(ctx, info)
+		}
 		if err != nil {
 			return err
 		}
@@ -65,26 +75,52 @@ func (o *Objects) Get(ctx context.Context, name string, limit int64) ([]byte, er
 
 // chunks reads an object's content, one message after the other.
 func (o *Objects) chunks(ctx context.Context, info *jetstream.ObjectInfo) ([]byte, error) {
-	s, err := o.bus.js.Stream(ctx, "OBJ_"+info.Bucket)
+	s, err := o.bus.js.Stream(ctx, "OBJ_"+o.name)
 	if err != nil {
 		return nil, err
 	}
 	data := make([]byte, 0, info.Size)
-	for from := uint64(1); uint64(len(data)) < info.Size; {
-		m, err := s.GetMsg(ctx, from, jetstream.WithGetMsgSubject(chunkSubject(info)))
+	from := uint64(1)
+	for n := 0; uint64(len(data)) < info.Size; n++ {
+		if n == maxChunks {
+			return nil, fmt.Errorf("%w: it is in more than %d chunks", ErrDamaged, maxChunks)
+		}
+		m, err := s.GetMsg(ctx, from, jetstream.WithGetMsgSubject(o.chunkSubject(info)))
 		if err != nil {
 			return nil, err
 		}
 		data, from = append(data, m.Data...), m.Sequence+1
 	}
-	sum := sha256.Sum256(data)
-	if info.Digest != "SHA-256="+base64.URLEncoding.EncodeToString(sum[:]) {
-		return nil, jetstream.ErrDigestMismatch
-	}
 	return data, nil
 }
 
-func chunkSubject(info *jetstream.ObjectInfo) string { return "$O." + info.Bucket + ".C." + info.NUID }
+// chunkSubject does not believe the entry's name of its store.
+func (o *Objects) chunkSubject(info *jetstream.ObjectInfo) string {
+	return "$O." + o.name + ".C." + info.NUID
+}
+
+// follow returns what a link leads to, and anything else as it is.
+func (o *Objects) follow(ctx context.Context, info *jetstream.ObjectInfo) (*jetstream.ObjectInfo, error) {
+	link := linkOf(info)
+	if link == nil {
+		return info, nil
+	}
+	if link.Bucket != o.name || link.Name == "" {
+		return nil, fmt.Errorf("%w: it is a link to another store", ErrDamaged)
+	}
+	target, err := o.info(ctx, link.Name)
+	if err == nil && linkOf(target) != nil {
+		err = fmt.Errorf("%w: it is a link to a link", ErrDamaged)
+	}
+	return target, err
+}
+
+func linkOf(info *jetstream.ObjectInfo) *jetstream.ObjectLink {
+	if info.Opts == nil {
+		return nil
+	}
+	return info.Opts.Link
+}
 
 // info asks for an object; a store that is gone answers that with the same silence as one that is away.
 func (o *Objects) info(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
@@ -94,20 +130,30 @@ func (o *Objects) info(ctx context.Context, name string) (*jetstream.ObjectInfo,
 			return nil, gone
 		}
 	}
-	return info, err
+	switch {
+	case errors.Is(err, jetstream.ErrBadObjectMeta):
+		return nil, fmt.Errorf("%w: its entry is not valid JSON", ErrDamaged)
+	case err == nil && linkOf(info) == nil && (info.NUID == "" && info.Size > 0 || strings.ContainsAny(info.NUID, " \t\r\n.*>")):
+		return nil, fmt.Errorf("%w: its entry names no chunks", ErrDamaged)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info.Name = name // what the entry says may be another's
+	return info, nil
 }
 
 // whole makes sure that no chunk is missing.
 func (o *Objects) whole(ctx context.Context, info *jetstream.ObjectInfo) error {
-	s, err := o.bus.js.Stream(ctx, "OBJ_"+info.Bucket)
+	s, err := o.bus.js.Stream(ctx, "OBJ_"+o.name)
 	if err != nil {
 		return err
 	}
-	state, err := s.Info(ctx, jetstream.WithSubjectFilter(chunkSubject(info)))
+	state, err := s.Info(ctx, jetstream.WithSubjectFilter(o.chunkSubject(info)))
 	if err != nil {
 		return err
 	}
-	have := state.State.Subjects[chunkSubject(info)]
+	have := state.State.Subjects[o.chunkSubject(info)]
 	if have >= uint64(info.Chunks) {
 		return nil
 	}
