@@ -103,7 +103,7 @@ var (
 	ageless = rule{"max_age must be 0", func(have, _ jetstream.StreamConfig) bool { return have.MaxAge == 0 },
 		"the ledger's entries carry their own age limits; statuses have none"}
 	expires = rule{"allow_msg_ttl must be on", func(have, _ jetstream.StreamConfig) bool { return have.AllowMsgTTL },
-		"claims and outcomes are written with a time to live"}
+		"claims and outcomes are written with a time to live; `nats stream edit` switches it on where an older server made the stream without"}
 	historic = rule{fmt.Sprintf("max_msgs_per_subject must be between 16 and %d and discard_new_per_subject off", MaxHistory),
 		func(have, _ jetstream.StreamConfig) bool {
 			return have.MaxMsgsPerSubject >= 16 && have.MaxMsgsPerSubject <= MaxHistory && !have.DiscardNewPerSubject
@@ -152,8 +152,9 @@ func (l Layout) assets(replicas int) []asset {
 	whole := []rule{limits, confirmed, writable, covers, keepsNew}
 	kept := []rule{limits, onFile, confirmed, writable, covers}
 	return []asset{
-		{sourced, append(slices.Clone(kept), keepsNew, allSubjects, noRollup, erasable)},
+		// First the one for which the server needs room: where it has none, nothing is made.
 		{events, append(slices.Clone(kept), bounded, ageless, expires, historic, noRollup, erasable, anySize)},
+		{sourced, append(slices.Clone(kept), keepsNew, allSubjects, noRollup, erasable)},
 		{dead, append(slices.Clone(kept), once, noRollup, erasable, anySize)},
 		{bucket(l.Names.Positions, "positions and whether they are open"), whole},
 		{bucket(l.Names.Accounts, "accounts that operators have paused"), append(slices.Clone(whole), onFile)},
@@ -175,8 +176,11 @@ func (c Contradiction) Error() string {
 }
 
 // Ensure creates what is missing of the layout and checks what exists. It changes nothing that exists. It waits for a bus
-// that does not answer; its error joins every Contradiction found.
+// that does not answer, and refuses a server that is too old or has too little room before it makes anything; its error joins every Contradiction found.
 func (b *Bus) Ensure(ctx context.Context, l Layout) error {
+	if err := b.checkServer(ctx); err != nil {
+		return err
+	}
 	replicas := l.Replicas
 	if replicas == 0 {
 		replicas = 1
@@ -188,7 +192,7 @@ func (b *Bus) Ensure(ctx context.Context, l Layout) error {
 	for _, a := range l.assets(replicas) {
 		have, err := b.ensure(ctx, a.want)
 		if err != nil {
-			return fmt.Errorf("create stream %s: %w", a.want.Name, err)
+			return fmt.Errorf("create stream %s: %w", a.want.Name, b.noRoom(ctx, a.want, err))
 		}
 		for _, r := range a.rules {
 			if !r.holds(have, a.want) {

@@ -200,7 +200,7 @@ func TestEnsureFails(t *testing.T) {
 	}{
 		"subjects taken":  {other: &jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"candidate.>"}}, words: "subjects overlap"},
 		"three replicas":  {layout: func(l *bus.Layout) { l.Replicas = 3 }, words: "replicas > 1 not supported"},
-		"more than there": {layout: func(l *bus.Layout) { l.EventsMaxBytes = 1 << 60 }, words: "insufficient storage"},
+		"more than there": {layout: func(l *bus.Layout) { l.EventsMaxBytes = 1 << 60 }, words: "less room"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

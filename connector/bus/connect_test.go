@@ -160,7 +160,7 @@ func TestDeniedIsTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- b.Ensure(ctx, layout) }()
-	news.await(t, "waiting", "$JS.API.STREAM.INFO."+bus.DefaultNames.Sourced)
+	news.await(t, "waiting", "$JS.API.STREAM.INFO."+bus.DefaultNames.Events)
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
@@ -175,7 +175,7 @@ func TestJetStreamDisabledIsTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- b.Ensure(ctx, layout) }()
-	news.await(t, "waiting", "not enabled")
+	news.await(t, "waiting", "JetStream is not enabled: start the server with --jetstream")
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)

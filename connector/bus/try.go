@@ -36,9 +36,7 @@ func (b *Bus) tryWithin(ctx context.Context, timeout time.Duration, request func
 		if d := b.denied.Load(); d != nil && d.at.After(tried) {
 			err = fmt.Errorf("%w: %w", d.err, err)
 		}
-		if errors.Is(err, nats.ErrNoResponders) {
-			err = fmt.Errorf("JetStream is not enabled or not up: %w", err)
-		}
+		err = b.withoutJetStream(err)
 		if time.Since(begun) >= time.Second {
 			b.notify(ConnEvent{State: "waiting", Err: err})
 		}
