@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
@@ -45,13 +46,15 @@ func main() {
 // run is main without the process; an empty variable of the environment counts as unset. Whatever goes wrong ends in lines
 // that say what to do, never in a stack trace, and in exit code 1.
 func run(ctx context.Context, args []string, env environment, stdout, stderr io.Writer) int {
-	c := &cli{settings: settings{env: env, stderr: stderr}}
+	logs := newLogWriter(stderr)
+	defer logs.Close(time.Second)
+	c := &cli{settings: settings{env: env, stderr: stderr, logs: logs}}
 	command, printed, err := c.parse(ctx, args, stdout)
 	if err == nil && !printed {
 		err = command.Run(&c.settings)
 	}
 	if err != nil {
-		return complain(stderr, err)
+		return complain(logs, err)
 	}
 	return 0
 }

@@ -30,6 +30,8 @@ type settings struct {
 	file   settingsFile
 	env    environment
 	stderr io.Writer
+	// logs is stderr for lines that may be lost, but must not be waited for.
+	logs io.Writer
 	// misspelt and doubtful are the environment's variables that the connector does not know; see environment.check.
 	misspelt []error
 	doubtful []string
@@ -155,9 +157,9 @@ func (s *settings) logger() zerolog.Logger {
 	if err != nil {
 		level = zerolog.InfoLevel
 	}
-	out := s.stderr
+	out := s.logs
 	if s.LogFormat == "text" || s.LogFormat == "auto" && terminal(s.stderr) {
-		out = zerolog.ConsoleWriter{Out: s.stderr, TimeFormat: "15:04:05.000"}
+		out = zerolog.ConsoleWriter{Out: s.logs, TimeFormat: "15:04:05.000"}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Logger()
 }

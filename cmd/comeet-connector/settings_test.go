@@ -36,7 +36,7 @@ func file(t *testing.T, content string) string {
 
 func read(t *testing.T, args []string, vars map[string]string) (connector.Config, *settings) {
 	t.Helper()
-	c := &cli{settings: settings{env: env(vars), stderr: io.Discard}}
+	c := &cli{settings: settings{env: env(vars), stderr: io.Discard, logs: io.Discard}}
 	if _, _, err := c.parse(t.Context(), append([]string{"run"}, args...), io.Discard); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestEverySetting(t *testing.T) {
 			want: [4]any{"", "two<nil>", "three<nil>", "unset"}},
 	}
 	in := resolver{env: env(nil), file: new(settingsFile)}
-	c := &cli{settings: settings{env: env(nil), stderr: io.Discard}}
+	c := &cli{settings: settings{env: env(nil), stderr: io.Discard, logs: io.Discard}}
 	k, _, err := c.parse(t.Context(), []string{"version"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -330,7 +330,7 @@ func TestHabitsOfSettings(t *testing.T) {
 func TestUnknownVariables(t *testing.T) {
 	t.Parallel()
 	in := resolver{env: nil, file: new(settingsFile)}
-	c := &cli{settings: settings{stderr: io.Discard}}
+	c := &cli{settings: settings{stderr: io.Discard, logs: io.Discard}}
 	k, _, err := c.parse(t.Context(), []string{"version"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
