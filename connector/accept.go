@@ -55,8 +55,9 @@ func (s *submission) logAccepted(a *events.Accepted) {
 
 // finish ends the event whose outcome this worker has just written, with what Comeet showed.
 func (s *submission) finish(at state, claim *events.Claimed, c shown) error {
-	uid := at.last.Accepted().CandidateUID
-	_, won, err := s.putFirstStatus(uid, c)
+	accepted := at.last.Accepted()
+	uid := accepted.CandidateUID
+	_, won, err := s.putFirstStatus(uid, accepted.PositionUID, c)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (s *submission) finishAgain(accepted ledger.Entry) error {
 	if err != nil {
 		return err
 	}
-	_, won, err := s.putFirstStatus(uid, c)
+	_, won, err := s.putFirstStatus(uid, accepted.Accepted().PositionUID, c)
 	if err != nil {
 		return err
 	}
@@ -143,10 +144,11 @@ func (s *submission) finishDuplicate(first *events.Accepted) error {
 }
 
 // putFirstStatus publishes the first state that was seen of a candidate, unless there is one already. It
-// is the memory of which uid is whose. Of a candidate that Comeet did not show only that is known.
-func (s *submission) putFirstStatus(uid string, c shown) (ledger.Entry, bool, error) {
+// is the memory of which uid is whose. position is where the candidate was submitted to: a candidate that
+// Comeet does not show, or not yet, is there for all that is known.
+func (s *submission) putFirstStatus(uid, position string, c shown) (ledger.Entry, bool, error) {
 	return s.track.First(s.work, track.First{
 		Operation: s.Op.ID, CandidateID: s.CandidateID, CandidateUID: uid, Sourced: s.ref(),
-		Known: events.State{ProspectStatus: s.Data.Candidate.ProspectStatus}, Candidate: c.candidate, Date: c.date, Trace: s.Event.Extensions(),
+		Known: events.State{ProspectStatus: s.Data.Candidate.ProspectStatus, PositionUID: position}, Candidate: c.candidate, Date: c.date, Trace: s.Event.Extensions(),
 	})
 }

@@ -37,7 +37,7 @@ func (s *submission) adopt(at state, claim *events.Claimed, c shown) (state, boo
 			return at, false, nil
 		}
 	}
-	entry, won, err := s.putFirstStatus(c.candidate.UID, c)
+	entry, won, err := s.putFirstStatus(c.candidate.UID, claim.PositionUID, c)
 	if err != nil {
 		return at, false, err
 	}

@@ -205,7 +205,10 @@ func (w *world) inOrderOf(account, uid string) {
 				w.Errorf("candidate %s, event %d (%v) repeats the state before", uid, i, st.Changed)
 			}
 		}
-		if i == 0 && st.Status == "" && st.PositionUID == "" {
+		if st.PositionUID == "" {
+			w.Errorf("candidate %s, event %d (%v) names no position", uid, i, st.Changed)
+		}
+		if i == 0 && st.Status == "" {
 			continue // Comeet did not show it when it was recovered
 		}
 		for at < len(history) && difference(st.State, history[at].Candidate) != "" {

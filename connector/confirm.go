@@ -23,7 +23,7 @@ func (s *submission) overtaken(last ledger.Entry, second shown) error {
 		first = a.CandidateUID
 	}
 	if !last.Erased() {
-		if _, _, err := s.putFirstStatus(second.candidate.UID, second); err != nil {
+		if _, _, err := s.putFirstStatus(second.candidate.UID, second.candidate.PositionUID, second); err != nil {
 			return err
 		}
 	}

@@ -179,3 +179,27 @@ func TestLateFirstStatusEndsInTheTruth(t *testing.T) {
 	w.inOrder(uid)
 	w.check()
 }
+
+// Comeet's conflict answer names a candidate that its own address does not show yet: the first status has the position, at least, and
+// the next one the rest.
+func TestFirstStatusOfACandidateThatIsNotShownYet(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"not_found", "candidate_not_found"} {
+		w := newWorld(t, fakeWith(comeettest.WithSwitches(comeettest.Switches{VisibleInListAfter: bustest.Stretch(time.Second), ConflictUIDString: true})))
+		w.fake.Script(comeettest.CreateCandidate, comeettest.DropAfter())
+		w.fake.Script(comeettest.RetrieveCandidate, comeettest.APIError(404, code))
+		w.run()
+		w.publish("e1", person(1))
+		if got := matched(w.outcome("e1")); got != "uid 87.405" {
+			t.Errorf("outcome %s", got)
+		}
+		uid := w.read().outcomes()[source+" e1"][0].Data.(*events.Accepted).CandidateUID
+		w.eventuallyTrue(uid)
+		w.inOrder(uid)
+		first := w.read().statuses("default")[uid][0]
+		if first.PositionUID != "87.405" || first.Status != "" {
+			t.Errorf("the first status is %+v", first.State)
+		}
+		w.check()
+	}
+}

@@ -111,7 +111,7 @@ type First struct {
 func (t *Tracker) First(ctx context.Context, f First) (entry ledger.Entry, won bool, err error) {
 	st := &events.StatusChanged{
 		Account: t.cfg.Account, Operation: f.Operation, CandidateID: f.CandidateID, CandidateUID: f.CandidateUID,
-		Sourced: f.Sourced, Changed: []events.Change{events.ChangedFirstSeen}, SeenAt: t.seenAt(f.Date),
+		Sourced: f.Sourced, Changed: []events.Change{events.ChangedFirstSeen}, SeenAt: t.seenAt(f.Date), State: bounded(f.Known),
 	}
 	if f.Candidate != nil {
 		st.State = stateOver(f.Known, f.Candidate)
