@@ -37,9 +37,10 @@ func (s *submission) accept(at state, claim *events.Claimed, how events.Outcome,
 }
 
 // putKnown writes that Comeet has a candidate, which must not be sent again. So it is also written where
-// the entry has vanished meanwhile, such as with a server's disk, and over another event's failure.
+// the entry has vanished meanwhile, such as with a server's disk, over another event's failure, and over
+// what cannot be read.
 func (s *submission) putKnown(last ledger.Entry, e events.Event) (ledger.Entry, bool, error) {
-	entry, won, err := s.ledger.Put(s.work, s.Op, last.Seq, e)
+	entry, won, err := s.ledger.PutOver(s.work, s.Op, last.Seq, e)
 	for err == nil && !won && (entry.Seq == 0 || entry.Failed() != nil && !s.isOutcome(entry)) { // guard: accepted-without-its-claim
 		entry, won, err = s.ledger.Put(s.work, s.Op, entry.Seq, e)
 	}
@@ -76,7 +77,7 @@ func (s *submission) finish(at state, claim *events.Claimed, c shown) error {
 func (s *submission) finishAgain(accepted ledger.Entry) error {
 	uid := accepted.Accepted().CandidateUID
 	have, err := s.ledger.LastStatus(s.work, s.account.name, uid)
-	if err != nil {
+	if err != nil && !ledger.IsUnreadable(err) {
 		return err
 	}
 	if have.Seq != 0 { // guard: redelivery-makes-first-status
@@ -133,7 +134,7 @@ func (s *submission) finishDuplicate(first *events.Accepted) error {
 	}
 	dup := *first
 	dup.Outcome, dup.Sourced = events.OutcomeDuplicate, *s.ref()
-	entry, won, err := s.ledger.Put(s.work, s.EventOp, 0, s.outcome(s.EventOp, &dup))
+	entry, won, err := s.ledger.PutOver(s.work, s.EventOp, 0, s.outcome(s.EventOp, &dup))
 	if err != nil {
 		return fmt.Errorf("write the duplicate outcome of operation %s: %w", s.Op.ID, err)
 	}

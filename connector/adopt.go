@@ -8,6 +8,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -71,7 +72,7 @@ func (s *submission) noted(claim *events.Claimed) (*shown, error) {
 		return nil, nil
 	}
 	known, err := s.ledger.LastStatus(s.work, s.Op.Account, uid)
-	if err != nil {
+	if err != nil && !ledger.IsUnreadable(err) {
 		return nil, err
 	}
 	if st := known.Status(); st != nil && st.Operation != s.Op.ID {

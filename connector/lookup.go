@@ -7,6 +7,7 @@ import (
 
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -154,6 +155,10 @@ func (s *submission) mayBeOurs(claim *events.Claimed, since time.Time, c *comeet
 		return false, false, nil
 	}
 	known, err := s.ledger.LastStatus(s.work, s.account.name, c.UID)
+	if ledger.IsUnreadable(err) {
+		// It may be another operation's. If it is this one's, Comeet's conflict answer to the repetition says so.
+		return false, false, nil
+	}
 	if err != nil {
 		return false, false, err
 	}

@@ -23,6 +23,7 @@ type metrics struct {
 	lastPoll   *prometheus.GaugeVec
 	sweeps     *prometheus.CounterVec
 	lastSweep  *prometheus.GaugeVec
+	unreadable *prometheus.CounterVec
 	unread     *prometheus.GaugeVec
 	pending    *prometheus.GaugeVec
 	byState    *prometheus.GaugeVec
@@ -51,6 +52,7 @@ func newMetrics() *metrics {
 		lastPoll:   gauge("last_poll_timestamp_seconds", "When the last poll completed."),
 		sweeps:     counter("sweeps_total", "Passes of the slow sweep over all candidates, by whether they completed.", "result"),
 		lastSweep:  gauge("last_sweep_timestamp_seconds", "When the last pass of the sweep completed."),
+		unreadable: counter("ledger_entries_unreadable_total", "Entries of the events stream that cannot be read, each told in the log with its sequence. Anything but 0 deserves a look at who else writes there."),
 		unread:     gauge("sweep_unread_candidates", "Followed candidates that the last complete pass of the sweep could not read."),
 		pending:    gauge("poll_unread_candidates", "Followed candidates that the last complete poll could not read and left to later ones."),
 		byState:    gauge("positions", "Known positions by state.", "state"),
@@ -65,7 +67,7 @@ func newMetrics() *metrics {
 	m.unserved = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "comeet_connector_events_unserved", Help: "Sourced events for accounts that are not configured. Anything but 0 deserves a look at the log.",
 	})
-	m.registry.MustRegister(m.unserved, m.took, m.waiting, m.held, m.outcomes, m.failures, m.statuses, m.unfinished, m.overtaken, m.polls, m.lastPoll, m.sweeps, m.lastSweep, m.unread, m.pending, m.byState, m.requests,
+	m.registry.MustRegister(m.unserved, m.took, m.waiting, m.held, m.outcomes, m.failures, m.statuses, m.unfinished, m.overtaken, m.polls, m.lastPoll, m.sweeps, m.lastSweep, m.unreadable, m.unread, m.pending, m.byState, m.requests,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -79,6 +81,7 @@ type accountMetrics struct {
 	overtaken                     prometheus.Counter
 	pollsCompleted, pollsFailed   prometheus.Counter
 	sweepsCompleted, sweepsFailed prometheus.Counter
+	unreadable                    prometheus.Counter
 
 	lastPoll, lastSweep     prometheus.Gauge
 	pollUnread, sweepUnread prometheus.Gauge
@@ -91,6 +94,7 @@ func (m *metrics) of(account string) *accountMetrics {
 		statuses: m.statuses.WithLabelValues(account), unfinished: m.unfinished.WithLabelValues(account),
 		overtaken:      m.overtaken.WithLabelValues(account),
 		pollsCompleted: m.polls.WithLabelValues(account, "completed"), pollsFailed: m.polls.WithLabelValues(account, "failed"),
+		unreadable:      m.unreadable.WithLabelValues(account),
 		sweepsCompleted: m.sweeps.WithLabelValues(account, "completed"), sweepsFailed: m.sweeps.WithLabelValues(account, "failed"),
 	}
 	for _, o := range []events.Outcome{events.OutcomeCreated, events.OutcomeExisting, events.OutcomeRecovered, events.OutcomeDuplicate} {
@@ -145,6 +149,9 @@ func (m *accountMetrics) SweepCompleted(unread int) {
 
 // SweepFailed implements track.Metrics.
 func (m *accountMetrics) SweepFailed() { m.sweepsFailed.Inc() }
+
+// EntryUnreadable implements track.Metrics.
+func (m *accountMetrics) EntryUnreadable() { m.unreadable.Inc() }
 
 func (m *accountMetrics) accepted(o events.Outcome) prometheus.Counter {
 	return m.m.outcomes.WithLabelValues(m.account, string(o))

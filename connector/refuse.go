@@ -38,9 +38,13 @@ func refusalOf(err error) *refusal {
 // that was erased, no dead letter is stored again.
 func (s *submission) refuseUnreadable(invalid *events.InvalidError) error {
 	last, err := s.ledger.Last(s.work, s.Op)
+	before := state{}
+	if bad, ok := errors.AsType[*ledger.UnreadableError](err); ok {
+		before.last.Seq, err = bad.Seq, nil // its own outcome, and nothing else's
+	}
 	at := state{last: last}
 	if err == nil && !last.Erased() {
-		at, _, err = s.fail(state{}, &refusal{
+		at, _, err = s.fail(before, &refusal{
 			reason: events.ReasonInvalidEvent, message: "the event does not follow the contract; see violations", violations: invalid.Violations,
 		})
 	}
@@ -87,7 +91,7 @@ func (s *submission) finishErased(firstStatusUID string) error {
 		Account: s.Op.Account, Operation: s.Op.ID, Reason: events.ReasonErased, Message: erasedMessage, Sourced: s.ref(),
 	})
 	e.SetSubject("")
-	entry, won, err := s.ledger.Put(s.work, own, 0, e)
+	entry, won, err := s.ledger.PutOver(s.work, own, 0, e)
 	if err != nil {
 		return fmt.Errorf("write the outcome of an event of the erased operation %s: %w", s.Op.ID, err)
 	}

@@ -3,6 +3,7 @@ package connector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
@@ -119,6 +120,9 @@ func (s *submission) run(permit *comeet.Permit) error {
 	for at := (state{}); ; {
 		wasExpired := s.expired()
 		next, done, err := s.step(at, permit)
+		if bad, ok := errors.AsType[*ledger.UnreadableError](err); ok && s.Op.Has(bad.Subject) {
+			next, done, err = s.endUnreadable(bad)
+		}
 		if _, waited := errors.AsType[retryLaterError](err); waited && s.expired() && !wasExpired {
 			continue // the wait ended because the event nears its age limit
 		}
@@ -127,6 +131,19 @@ func (s *submission) run(permit *comeet.Permit) error {
 		}
 		at = next
 	}
+}
+
+// endUnreadable ends an event whose operation's last entry cannot be read: somebody else wrote it, or it
+// is damaged. It may have said that the candidate was sent, so a person must look.
+func (s *submission) endUnreadable(bad *ledger.UnreadableError) (state, bool, error) {
+	s.metrics.EntryUnreadable()
+	s.log.Error().Err(bad).Uint64("seq", bad.Seq).Str("candidate_id", s.CandidateID).Str("operation", s.Op.ID).
+		Msg("an entry of an operation cannot be read; its event ends as in doubt")
+	return s.fail(state{last: ledger.Entry{Seq: bad.Seq}}, &refusal{
+		reason: events.ReasonInDoubt,
+		message: fmt.Sprintf("entry %d of the events stream, about this operation, cannot be read, so it is unknown whether the candidate was submitted; "+
+			"check by hand, then replay", bad.Seq),
+	})
 }
 
 // step does what the operation's last entry asks for. done means that the event was acknowledged. See

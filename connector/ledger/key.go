@@ -37,6 +37,9 @@ func (o Op) Of(event Identity) Op {
 // here and nowhere else: the three kinds are siblings under one wildcard, else the condition would not see them all.
 func (o Op) filter() string { return "candidate.submission.*." + o.Account + "." + o.ID }
 
+// Has reports whether an entry with this subject is the operation's.
+func (o Op) Has(subject string) bool { return strings.HasSuffix(subject, "."+o.Account+"."+o.ID) }
+
 func (o Op) subject(eventType string) string { return eventType + "." + o.Account + "." + o.ID }
 
 // Identity tells one sourced event from every other. The same identity again is the same event.

@@ -44,6 +44,29 @@ type Entry struct {
 	Stored time.Time
 	// Event is what was stored; its Data is *events.Claimed, *events.Accepted, *events.Failed or *events.StatusChanged.
 	Event events.Event
+	// Unreadable is the last entry, if that cannot be read: Seq and Stored are its own, and Event is that of an earlier one. Else nil.
+	Unreadable *UnreadableError
+}
+
+// UnreadableError means that an entry cannot be read: somebody else wrote it, or it is damaged. It is the trouble of one operation or
+// of one candidate.
+type UnreadableError struct {
+	Seq     uint64
+	Subject string
+	Err     error
+}
+
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("ledger entry %d on %s is not readable; somebody else wrote it, or it is damaged: %v", e.Seq, e.Subject, e.Err)
+}
+
+// Unwrap returns why it is not readable.
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
+// IsUnreadable reports whether an *UnreadableError is in err's tree.
+func IsUnreadable(err error) bool {
+	_, ok := errors.AsType[*UnreadableError](err)
+	return ok
 }
 
 // NewEvent is the event of an entry that the connector calling itself source writes at a time. It carries on the trace of the sourced
@@ -78,9 +101,13 @@ func (e Entry) Status() *events.StatusChanged { s, _ := e.Event.Data.(*events.St
 // Last reads an operation's state.
 func (l *Ledger) Last(ctx context.Context, op Op) (Entry, error) { return l.last(ctx, op.filter()) }
 
-// LastClaim reads the operation's last claim, which need not be its state any more.
+// LastClaim reads the operation's last readable claim, which need not be its state any more.
 func (l *Ledger) LastClaim(ctx context.Context, op Op) (Entry, error) {
-	return l.last(ctx, op.subject(events.TypeClaimed))
+	e, err := l.lastReadable(ctx, op.subject(events.TypeClaimed))
+	if IsUnreadable(err) {
+		return Entry{}, nil
+	}
+	return e, err
 }
 
 // HasFailed looks for a refusal of the operation by its CloudEvent id among all that the stream still holds, since others may have
@@ -94,11 +121,8 @@ func (l *Ledger) HasFailed(ctx context.Context, op Op, id string) (*events.Faile
 		if err != nil {
 			return nil, err
 		}
-		e, err := Read(m)
-		if err != nil {
-			return nil, err
-		}
-		if e.Event.ID() == id {
+		// An entry that cannot be read is no refusal of this id, for all that can be known.
+		if e, err := Read(m); err == nil && e.Event.ID() == id {
 			return e.Failed(), nil
 		}
 		from = m.Seq + 1
@@ -107,20 +131,30 @@ func (l *Ledger) HasFailed(ctx context.Context, op Op, id string) (*events.Faile
 
 // Put writes the operation's next entry, a claim or an outcome by the event's type, if before is still the last. It
 // returns the entry that is the last afterwards, and whether that is the one just written; if not, it stood in the way.
-// Errors are the bus's: bus.ErrFull, bus.ErrGone, the context's.
+// Errors: *UnreadableError if what stood in the way cannot be read; the bus's bus.ErrFull and bus.ErrGone; the context's.
 func (l *Ledger) Put(ctx context.Context, op Op, before uint64, e events.Event) (Entry, bool, error) {
 	return l.put(ctx, op.subject(e.Type()), op.filter(), KeepOutcomes, before, e)
 }
 
-// LastStatus reads a candidate's last published status.
+// LastStatus reads a candidate's last published status. If that cannot be read, it is the last one before that can, and the entry
+// says so in Unreadable. Errors: *UnreadableError if there is none, the bus's, the context's.
 func (l *Ledger) LastStatus(ctx context.Context, account, uid string) (Entry, error) {
-	return l.last(ctx, events.StatusSubject(account, uid))
+	return l.lastReadable(ctx, events.StatusSubject(account, uid))
 }
 
 // Forget erases all that was published of a candidate's status, the oldest first. A write that builds on an erased one loses, so
 // nobody follows the candidate from then on.
 func (l *Ledger) Forget(ctx context.Context, account, uid string) error {
 	return l.bus.EraseAll(ctx, l.stream, events.StatusSubject(account, uid))
+}
+
+// PutOver is Put for what is true whatever an unreadable entry may have said: it is written over such a one.
+func (l *Ledger) PutOver(ctx context.Context, op Op, before uint64, e events.Event) (Entry, bool, error) {
+	entry, won, err := l.Put(ctx, op, before, e)
+	if bad, ok := errors.AsType[*UnreadableError](err); ok {
+		return l.Put(ctx, op, bad.Seq, e)
+	}
+	return entry, won, err
 }
 
 // PutStatus writes a candidate's next status, like Put.
@@ -169,11 +203,41 @@ func (l *Ledger) last(ctx context.Context, filter string) (Entry, error) {
 	return Read(stored)
 }
 
-// Read is the entry that a stored message is. Its error means that somebody else wrote the message.
+// maxSteppedOver bounds the search for a readable entry before an unreadable one: an account does not wait for one candidate.
+const maxSteppedOver = 200
+
+// lastReadable is the last entry, or the last readable one before it.
+func (l *Ledger) lastReadable(ctx context.Context, filter string) (Entry, error) {
+	last, err := l.last(ctx, filter)
+	bad, unreadable := errors.AsType[*UnreadableError](err)
+	if !unreadable {
+		return last, err
+	}
+	found, from := Entry{Seq: bad.Seq, Unreadable: bad}, uint64(1)
+	for range maxSteppedOver {
+		m, err := l.bus.Next(ctx, l.stream, filter, from)
+		if err != nil && !errors.Is(err, bus.ErrNotFound) {
+			return Entry{}, err
+		}
+		if err != nil || m.Seq >= bad.Seq {
+			break
+		}
+		if e, err := Read(m); err == nil {
+			found.Event = e.Event
+		}
+		from = m.Seq + 1
+	}
+	if found.Event.Data == nil {
+		return Entry{}, bad
+	}
+	return found, nil
+}
+
+// Read is the entry that a stored message is. Its only error is *UnreadableError.
 func Read(m bus.Stored) (Entry, error) {
 	e, err := events.Decode(m.Header, m.Data)
 	if err != nil {
-		return Entry{}, fmt.Errorf("ledger entry %d on %s is not readable; somebody else wrote it: %w", m.Seq, m.Subject, err)
+		return Entry{}, &UnreadableError{Seq: m.Seq, Subject: m.Subject, Err: err}
 	}
 	return Entry{Seq: m.Seq, Stored: m.Time, Event: e}, nil
 }

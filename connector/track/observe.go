@@ -126,7 +126,7 @@ type outdated struct {
 // one. A merged one has ended, whatever lists still show.
 func (t *Tracker) publish(ctx context.Context, r *reading) (*outdated, error) {
 	for {
-		last, err := t.cfg.Ledger.LastStatus(ctx, t.cfg.Account, r.uid)
+		last, err := t.lastStatus(ctx, r.uid)
 		if err != nil {
 			return nil, err
 		}
@@ -254,9 +254,12 @@ func (t *Tracker) fetch(ctx context.Context, uid string, p comeet.Priority) (r r
 	return r, false, fmt.Errorf("read candidate_uid %s: %w", uid, err)
 }
 
-// isOfOneCandidate reports whether reading a candidate failed in a way that may be that candidate's
-// own.
+// isOfOneCandidate reports whether reading a candidate, or what was published of it, failed in a way
+// that may be that candidate's own.
 func isOfOneCandidate(err error) bool {
+	if ledger.IsUnreadable(err) {
+		return true
+	}
 	switch comeet.KindOf(err) {
 	case comeet.Unavailable, comeet.Invalid, comeet.NoPosition, comeet.Gone, comeet.Denied:
 		return true

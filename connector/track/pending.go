@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/ledger"
 )
 
 const (
@@ -63,6 +64,10 @@ func (t *Tracker) observeOrLeave(ctx context.Context, r reading, left *leftovers
 		return nil // lists go on calling it deleted; checkPending has read it, or will when it is due
 	}
 	err := t.observe(ctx, r)
+	if ledger.IsUnreadable(err) {
+		t.reportUnreadable(err)
+		return nil // it does not heal by being read again, and must not take others' places
+	}
 	if !isOfOneCandidate(err) {
 		return err
 	}
@@ -79,7 +84,8 @@ func (t *Tracker) checkPending(ctx context.Context, list []pending) (leftovers, 
 		p.Runs++
 		if p.due() {
 			err := t.checkOne(ctx, p)
-			if err == nil {
+			t.reportUnreadable(err)
+			if err == nil || ledger.IsUnreadable(err) {
 				continue
 			}
 			if !isOfOneCandidate(err) {

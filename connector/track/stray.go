@@ -45,7 +45,10 @@ func (t *Tracker) noteStray(ctx context.Context, c *comeet.Candidate, created ti
 		len(t.strays) >= maxStrays || slices.ContainsFunc(t.strays, func(s stray) bool { return s.uid == c.UID }) {
 		return nil
 	}
-	last, err := t.cfg.Ledger.LastStatus(ctx, t.cfg.Account, c.UID)
+	last, err := t.lastStatus(ctx, c.UID)
+	if ledger.IsUnreadable(err) {
+		return nil
+	}
 	if err == nil && last.Seq == 0 {
 		t.strays = append(t.strays, stray{uid: c.UID, since: t.cfg.Bus.Now()})
 	}
@@ -57,7 +60,7 @@ func (t *Tracker) noteStray(ctx context.Context, c *comeet.Candidate, created ti
 func (t *Tracker) checkStrays(ctx context.Context) error {
 	var left []stray
 	for i, s := range t.strays {
-		last, err := t.cfg.Ledger.LastStatus(ctx, t.cfg.Account, s.uid)
+		last, err := t.lastStatus(ctx, s.uid)
 		s.runs++
 		switch {
 		case err == nil && last.Seq != 0:
@@ -67,6 +70,9 @@ func (t *Tracker) checkStrays(ctx context.Context) error {
 			continue
 		case err == nil:
 			err = t.reportStray(ctx, s.uid)
+		}
+		if ledger.IsUnreadable(err) {
+			continue // it has an entry
 		}
 		if err != nil {
 			t.strays = append(left, t.strays[i:]...)

@@ -211,7 +211,7 @@ func (p *pass) missed(uid string) {
 // check reads one followed candidate, unless it has ended. Of several entries, only the last one is
 // of interest; entry is the one that led here, or 0.
 func (p *pass) check(ctx context.Context, uid string, entry uint64) error {
-	last, err := p.cfg.Ledger.LastStatus(ctx, p.cfg.Account, uid)
+	last, err := p.lastStatus(ctx, uid)
 	if err != nil {
 		return err
 	}

@@ -76,6 +76,8 @@ type Metrics interface {
 	SweepCompleted(unread int)
 	// SweepFailed counts a pass that was not complete.
 	SweepFailed()
+	// EntryUnreadable counts a ledger entry that cannot be read.
+	EntryUnreadable()
 }
 
 // Tracker follows the candidates of one account. Its methods are safe for concurrent use, but for
@@ -84,6 +86,7 @@ type Tracker struct {
 	cfg    Config
 	source integrationSource
 	strays []stray // of Poll
+	damage damage
 }
 
 // New returns a Tracker that does nothing by itself; Poll and Sweep are its loops.
@@ -118,6 +121,12 @@ func (t *Tracker) First(ctx context.Context, f First) (entry ledger.Entry, won b
 		st.TimeLastStatusChanged = timeText(f.Candidate.TimeLastStatusChanged)
 	}
 	entry, won, err = t.put(ctx, st, 0, f.Trace)
+	if bad, ok := errors.AsType[*ledger.UnreadableError](err); ok {
+		// What nobody can read is no status, unless there is a readable one before it.
+		if entry, err = t.lastStatus(ctx, f.CandidateUID); ledger.IsUnreadable(err) {
+			entry, won, err = t.put(ctx, st, bad.Seq, f.Trace)
+		}
+	}
 	if err != nil {
 		return entry, false, fmt.Errorf("write the first status of candidate_uid %s: %w", f.CandidateUID, err)
 	}
