@@ -46,7 +46,7 @@ func BenchmarkOutage(b *testing.B) {
 	took := time.Since(over)
 	w.settled()
 	w.noneOutstanding("default")
-	c, err := w.js.Consumer(w.Context(), bus.DefaultNames.Sourced, "comeet-default")
+	c, err := w.js.Consumer(w.Context(), bus.SourcedStream, "comeet-default")
 	if err != nil {
 		b.Fatal(err)
 	}

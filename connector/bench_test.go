@@ -112,7 +112,7 @@ func (w *world) drained(b *testing.B) {
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
 	w.eventually("an empty backlog", func() bool {
-		c, err := w.js.Consumer(ctx, bus.DefaultNames.Sourced, "comeet-default")
+		c, err := w.js.Consumer(ctx, bus.SourcedStream, "comeet-default")
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -135,7 +135,7 @@ func (c child) bareLoop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cons, err := js.CreateOrUpdateConsumer(ctx, bus.DefaultNames.Sourced, jetstream.ConsumerConfig{Durable: "comeet-default", MaxAckPending: c.Workers})
+	cons, err := js.CreateOrUpdateConsumer(ctx, bus.SourcedStream, jetstream.ConsumerConfig{Durable: "comeet-default", MaxAckPending: c.Workers})
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 // points are where a replica may fall: at a message of the flow that goes to the bus.
 var points = []string{
 	"candidate.submission.claimed.", "candidate.submission.accepted.", "candidate.submission.failed.", "candidate.status.changed.",
-	"deadletter.candidate.sourced.", "$KV." + bus.DefaultNames.Cursors + ".poll.", "$KV." + bus.DefaultNames.Cursors + ".budget.", "$JS.ACK.",
+	"deadletter.candidate.sourced.", "$KV." + bus.CursorsBucket + ".poll.", "$KV." + bus.CursorsBucket + ".budget.", "$JS.ACK.",
 }
 
 // step lets one thing happen.
@@ -85,7 +85,7 @@ func (c *campaign) step(offices map[string]*office) {
 func (c *campaign) leader() (i int, ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	s, err := c.js.Stream(ctx, bus.DefaultNames.Events)
+	s, err := c.js.Stream(ctx, bus.EventsStream)
 	if err != nil || s.CachedInfo().Cluster == nil {
 		return 0, false
 	}
@@ -208,7 +208,7 @@ func (c *campaign) operate() {
 		c.tell("the consumer of %s is deleted", account)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		_ = c.js.DeleteConsumer(ctx, bus.DefaultNames.Sourced, "comeet-"+account) // it may not exist yet
+		_ = c.js.DeleteConsumer(ctx, bus.SourcedStream, "comeet-"+account) // it may not exist yet
 	case 3:
 		if !c.sweeps && c.jumps > 0 {
 			return // a clock that is set back, and forward again before the next complete poll, is the sweep's

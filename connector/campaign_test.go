@@ -260,7 +260,7 @@ type pollRun struct {
 
 func (p *pollsSeen) watch(nc *nats.Conn) error {
 	p.runs = map[string][]pollRun{}
-	prefix := "$KV." + bus.DefaultNames.Cursors + ".poll."
+	prefix := "$KV." + bus.CursorsBucket + ".poll."
 	_, err := nc.Subscribe(prefix+"*", func(m *nats.Msg) {
 		p.mu.Lock()
 		defer p.mu.Unlock()

@@ -32,7 +32,7 @@ func (w *world) eventuallyShows(want map[string]string) {
 // revision is the bucket's last write.
 func (w *world) revision() uint64 {
 	w.Helper()
-	s, err := w.js.Stream(context.Background(), "KV_"+bus.DefaultNames.Positions)
+	s, err := w.js.Stream(context.Background(), "KV_"+bus.PositionsBucket)
 	if err != nil {
 		w.Fatal(err)
 	}

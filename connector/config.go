@@ -24,8 +24,6 @@ type Config struct {
 	NATSCreds string
 	// NATSServer joins a server in the same process instead of NATSURL.
 	NATSServer bus.InProcess
-	// Names are the assets' names on the bus. Empty ones default to bus.DefaultNames.
-	Names bus.Names
 	// Replicas of the assets that are created. 0 means three on a clustered bus, else one.
 	Replicas int
 	// EventsMaxBytes bounds the events stream when it is created, in bytes. Defaults to 4 GiB, room for about a million
@@ -109,7 +107,6 @@ type Account struct {
 // WithDefaults returns a copy in which every optional field has its value.
 func (c Config) WithDefaults() Config {
 	set(&c.NATSURL, "nats://127.0.0.1:4222")
-	c.Names = c.Names.WithDefaults()
 	set(&c.EventsMaxBytes, 4<<30)
 	set(&c.BaseURL, comeet.DefaultBaseURL)
 	set(&c.PollInterval, 5*time.Minute)
@@ -255,7 +252,7 @@ func isLoopback(host string) bool {
 }
 
 func (c Config) layout() bus.Layout {
-	return bus.Layout{Names: c.Names, Replicas: c.Replicas, EventsMaxBytes: c.EventsMaxBytes, RePublish: c.RePublish}
+	return bus.Layout{Replicas: c.Replicas, EventsMaxBytes: c.EventsMaxBytes, RePublish: c.RePublish}
 }
 
 func set[T comparable](field *T, value T) {

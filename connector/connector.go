@@ -148,17 +148,17 @@ func (c *Connector) serve(ctx context.Context) error {
 	if err := b.Ensure(ctx, c.cfg.layout()); err != nil {
 		return ignoreCanceled(ctx, fmt.Errorf("the bus is not as the connector needs it: %w", err))
 	}
-	st, err := b.StreamState(ctx, c.cfg.Names.Events, "")
+	st, err := b.StreamState(ctx, bus.EventsStream, "")
 	if err != nil {
 		return ignoreCanceled(ctx, err)
 	}
 	c.capacity.update(st)
-	bucket, err := b.Bucket(ctx, c.cfg.Names.Members)
+	bucket, err := b.Bucket(ctx, bus.MembersBucket)
 	if err != nil {
 		return ignoreCanceled(ctx, err)
 	}
 	members := owner.NewMembers(bucket, c.cfg.Replica, c.cfg.MemberTTL, c.log)
-	held, err := b.Bucket(ctx, c.cfg.Names.Accounts)
+	held, err := b.Bucket(ctx, bus.AccountsBucket)
 	if err != nil {
 		return ignoreCanceled(ctx, err)
 	}
@@ -178,7 +178,7 @@ func (c *Connector) serve(ctx context.Context) error {
 
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		c.capacity.run(ctx, b, c.cfg.Names.Events, st.Created, func() {
+		c.capacity.run(ctx, b, bus.EventsStream, st.Created, func() {
 			err := c.errLedgerLost()
 			stop(err)
 			giveUp(err)
@@ -210,15 +210,15 @@ func (e ledgerLostError) Error() string {
 		"Restore it from a backup, or accept that and run: comeet-connector setup --apply", e.stream)
 }
 
-func (c *Connector) errLedgerLost() error { return ledgerLostError{c.cfg.Names.Events} }
+func (c *Connector) errLedgerLost() error { return ledgerLostError{bus.EventsStream} }
 
 // ledgerKept refuses a bus on which the connector has worked before, as the cursors tell, and whose
 // events stream is missing.
 func (c *Connector) ledgerKept(ctx context.Context, b *bus.Bus) error {
-	if _, err := b.StreamState(ctx, c.cfg.Names.Events, ""); !errors.Is(err, bus.ErrGone) {
+	if _, err := b.StreamState(ctx, bus.EventsStream, ""); !errors.Is(err, bus.ErrGone) {
 		return err
 	}
-	_, err := b.Bucket(ctx, c.cfg.Names.Cursors)
+	_, err := b.Bucket(ctx, bus.CursorsBucket)
 	switch {
 	case errors.Is(err, bus.ErrGone):
 		return nil

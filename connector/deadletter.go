@@ -17,7 +17,7 @@ const keptPrefix = "Orig-"
 // repetition finds the first: the condition costs no header, for the same reason.
 func (s *submission) buryOriginal() (*events.DeadLetter, error) {
 	subject := ledger.LetterSubject(s.EventOp)
-	stream := s.cfg.Names.DeadLetters
+	stream := bus.DeadLettersStream
 	h := make(map[string][]string, len(s.msg.Header()))
 	for k, v := range s.msg.Header() {
 		if bus.ReservedHeader(k) {

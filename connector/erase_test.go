@@ -43,7 +43,7 @@ func (w *world) refuseToErase(d *ops.Client, id, why string) {
 		}
 	}
 	after := w.stored()
-	for _, stream := range []string{bus.DefaultNames.Sourced, bus.DefaultNames.DeadLetters, bus.DefaultNames.Events} {
+	for _, stream := range []string{bus.SourcedStream, bus.DeadLettersStream, bus.EventsStream} {
 		for seq := range before[stream] {
 			if after[stream][seq] == nil {
 				w.Errorf("message %d of %s is gone", seq, stream)
@@ -126,7 +126,7 @@ func eraseOne(t *testing.T) *erased {
 	}
 	e.before = w.stored()
 	e.would = w.erase(e.operator, "src-1", ops.EraseOptions{DryRun: true})
-	if len(w.stored()[bus.DefaultNames.Events]) < len(e.before[bus.DefaultNames.Events]) || len(w.marks(personMark)) == 0 {
+	if len(w.stored()[bus.EventsStream]) < len(e.before[bus.EventsStream]) || len(w.marks(personMark)) == 0 {
 		t.Error("the dry run erased something")
 	}
 	e.did = w.erase(e.operator, "src-1", ops.EraseOptions{})
@@ -147,7 +147,7 @@ func (e *erased) nothingLeft() {
 // lastLetter is the sequence of the latest dead letter, be it there or not.
 func (e *erased) lastLetter() uint64 {
 	e.Helper()
-	s, err := e.js.Stream(e.Context(), bus.DefaultNames.DeadLetters)
+	s, err := e.js.Stream(e.Context(), bus.DeadLettersStream)
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func erasedIsGone(t *testing.T, e *erased) {
 		if diff := cmp.Diff(want, entry.Data); diff != "" || entry.Subject() != "" || len(entry.Extensions()) != 0 {
 			t.Errorf("the entry that stays: %+v, %s", entry, diff)
 		}
-		m := e.stored()[bus.DefaultNames.Events][entry.seq]
+		m := e.stored()[bus.EventsStream][entry.seq]
 		if ttl := m.Header.Get(jetstream.MsgTTLHeader); ttl != ledger.KeepOutcomes.String() {
 			t.Errorf("it stays for %q", ttl)
 		}
@@ -355,7 +355,7 @@ func TestErasedInMidRequest(t *testing.T) {
 	w.run(func(c *connector.Config) { c.RequestTimeout = bustest.Stretch(20 * time.Second) })
 	w.publish("e1", person(1))
 	<-landed
-	s, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
+	s, err := w.js.Stream(t.Context(), bus.SourcedStream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -490,7 +490,7 @@ func TestEraseWhom(t *testing.T) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
-	if n := len(w.stored()[bus.DefaultNames.Sourced]); n != 3 {
+	if n := len(w.stored()[bus.SourcedStream]); n != 3 {
 		t.Errorf("%d events are left, want all", n)
 	}
 	for i, o := range []ops.EraseOptions{{Account: "acme"}, {Source: "/sourcing/another"}, {}} {
@@ -500,10 +500,10 @@ func TestEraseWhom(t *testing.T) {
 			t.Errorf("%+v: %+v", o, e)
 		}
 		all := w.stored()
-		if n := len(all[bus.DefaultNames.Sourced]); n != 2-i {
+		if n := len(all[bus.SourcedStream]); n != 2-i {
 			t.Errorf("%+v: %d events are left", o, n)
 		}
-		if n := len(all["OBJ_"+bus.DefaultNames.Files]); n == 0 != (i == 2) {
+		if n := len(all["OBJ_"+bus.FilesStore]); n == 0 != (i == 2) {
 			t.Errorf("%+v: %d messages of the file are left", o, n)
 		}
 	}
@@ -625,7 +625,7 @@ func TestErasedOperationExpires(t *testing.T) {
 	w.noneOutstanding("default")
 	w.erase(d, "e1", ops.EraseOptions{})
 	r.stop(w)
-	stream, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
+	stream, err := w.js.Stream(t.Context(), bus.SourcedStream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -642,7 +642,7 @@ func TestErasedOperationExpires(t *testing.T) {
 	for _, id := range []string{"held", "never fetched"} {
 		w.eventuallyKept(id, "erased")
 	}
-	if n := len(w.stored()[bus.DefaultNames.DeadLetters]); n != 0 {
+	if n := len(w.stored()[bus.DeadLettersStream]); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}
 }
@@ -693,7 +693,7 @@ func TestLetterOfTheLastMoment(t *testing.T) {
 	w.run()
 	w.publish("e2", person(1))
 	w.eventuallyKept("e2", "erased")
-	if n := len(w.stored()[bus.DefaultNames.DeadLetters]); n != 0 {
+	if n := len(w.stored()[bus.DeadLettersStream]); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}
 }

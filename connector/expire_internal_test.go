@@ -27,10 +27,10 @@ func accountOn(t *testing.T) *account {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	if err := b.Ensure(t.Context(), bus.Layout{Names: bus.DefaultNames, EventsMaxBytes: 1 << 20}); err != nil {
+	if err := b.Ensure(t.Context(), bus.Layout{EventsMaxBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	a := &account{name: "default", bus: b, ledger: ledger.New(b, bus.DefaultNames.Events), gate: comeet.NewGate(comeet.GateConfig{}), ageLimit: ageLimit(0)}
+	a := &account{name: "default", bus: b, ledger: ledger.New(b), gate: comeet.NewGate(comeet.GateConfig{}), ageLimit: ageLimit(0)}
 	a.cfg.Config = Config{}.WithDefaults()
 	return a
 }

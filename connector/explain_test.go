@@ -142,7 +142,7 @@ func TestExplainTheUnfinished(t *testing.T) {
 	}
 	tells(t, w.explain(d, fmt.Sprint(letters[0].Seq), ops.ExplainOptions{}), "published", "failed: invalid_event", ": noise")
 	// The note goes with the stream, the outcome stays.
-	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.DeadLetters); err != nil {
+	if err := w.js.DeleteStream(t.Context(), bus.DeadLettersStream); err != nil {
 		t.Fatal(err)
 	}
 	w.setUp()

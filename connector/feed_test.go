@@ -39,7 +39,7 @@ func (w *world) read() feed {
 	defer w.mu.Unlock()
 	var s jetstream.Stream
 	w.again("look at the feed", func(ctx context.Context) (err error) {
-		s, err = w.js.Stream(ctx, bus.DefaultNames.Events)
+		s, err = w.js.Stream(ctx, bus.EventsStream)
 		return err
 	})
 	last := s.CachedInfo().State.LastSeq
@@ -218,7 +218,7 @@ func (w *world) stored() map[string]map[uint64]*jetstream.RawStreamMsg {
 func (w *world) kept() feed {
 	w.Helper()
 	var out feed
-	all := w.stored()[bus.DefaultNames.Events]
+	all := w.stored()[bus.EventsStream]
 	for seq, m := range all {
 		e, err := events.Decode(m.Header, m.Data)
 		if err != nil {
@@ -260,7 +260,7 @@ func opOf(d *events.Sourced) string { return ledger.OpOf("default", source, d).I
 // letters reads all dead letters by sequence.
 func (w *world) letters() map[uint64]*jetstream.RawStreamMsg {
 	w.Helper()
-	s, err := w.js.Stream(w.Context(), bus.DefaultNames.DeadLetters)
+	s, err := w.js.Stream(w.Context(), bus.DeadLettersStream)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -308,7 +308,7 @@ type bucket struct {
 
 func (w *world) cursors() bucket {
 	w.Helper()
-	kv, err := w.js.KeyValue(w.Context(), bus.DefaultNames.Cursors)
+	kv, err := w.js.KeyValue(w.Context(), bus.CursorsBucket)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -341,7 +341,7 @@ func (b bucket) pollStarted(key string) time.Time {
 
 func (w *world) positionsBucket() jetstream.KeyValue {
 	w.Helper()
-	kv, err := w.js.KeyValue(context.Background(), bus.DefaultNames.Positions)
+	kv, err := w.js.KeyValue(context.Background(), bus.PositionsBucket)
 	if err != nil {
 		w.Fatal(err)
 	}

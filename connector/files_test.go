@@ -168,7 +168,7 @@ func TestFilesOfARepetition(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	name := w.store("", []byte("a résumé"))
-	store, err := w.js.ObjectStore(t.Context(), bus.DefaultNames.Files)
+	store, err := w.js.ObjectStore(t.Context(), bus.FilesStore)
 	if err != nil {
 		t.Fatal(err)
 	}

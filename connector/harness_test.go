@@ -310,7 +310,7 @@ func (w *world) publishInvalid(id string, data *events.Sourced) {
 // store puts an object under its own name, or another one.
 func (w *world) store(name string, data []byte) string {
 	w.Helper()
-	store, err := w.js.ObjectStore(w.Context(), bus.DefaultNames.Files)
+	store, err := w.js.ObjectStore(w.Context(), bus.FilesStore)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -327,7 +327,7 @@ func (w *world) store(name string, data []byte) string {
 // keepEventsFor sets the age limit of the sourced stream.
 func (w *world) keepEventsFor(d time.Duration) {
 	w.Helper()
-	stream, err := w.js.Stream(w.Context(), bus.DefaultNames.Sourced)
+	stream, err := w.js.Stream(w.Context(), bus.SourcedStream)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -421,7 +421,7 @@ func (w *world) follow(n int) []string {
 func (w *world) noneOutstanding(account string) {
 	w.Helper()
 	w.eventually("an end of all deliveries", func() bool {
-		c, err := w.js.Consumer(w.Context(), bus.DefaultNames.Sourced, "comeet-"+account)
+		c, err := w.js.Consumer(w.Context(), bus.SourcedStream, "comeet-"+account)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
 			return false // it was deleted, and is not made anew yet
 		}

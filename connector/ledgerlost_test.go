@@ -34,12 +34,12 @@ func TestLostLedgerStopsTheConnector(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	ended := w.atWork()
-	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.Events); err != nil {
+	if err := w.js.DeleteStream(t.Context(), bus.EventsStream); err != nil {
 		t.Fatal(err)
 	}
 	stopped := func(why error) {
 		t.Helper()
-		if why == nil || !strings.Contains(why.Error(), bus.DefaultNames.Events) || !strings.Contains(why.Error(), "setup --apply") {
+		if why == nil || !strings.Contains(why.Error(), bus.EventsStream) || !strings.Contains(why.Error(), "setup --apply") {
 			t.Fatalf("ended with %v, want the stream's name and what to do", why)
 		}
 	}
@@ -64,7 +64,7 @@ func TestNoAccountIsServedWithoutTheLedger(t *testing.T) {
 	w := newWorld(t)
 	ended := w.atWork()
 	// Just after the connector has looked at the stream, so that the account begins anew before the next look.
-	looks, err := w.nc.SubscribeSync("$JS.API.STREAM.INFO." + bus.DefaultNames.Events)
+	looks, err := w.nc.SubscribeSync("$JS.API.STREAM.INFO." + bus.EventsStream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,10 +73,10 @@ func TestNoAccountIsServedWithoutTheLedger(t *testing.T) {
 	}
 	served := func() int { return strings.Count(w.logs.String(), `"message":"serving the account"`) }
 	before := served()
-	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.Events); err != nil {
+	if err := w.js.DeleteStream(t.Context(), bus.EventsStream); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.js.DeleteConsumer(t.Context(), bus.DefaultNames.Sourced, "comeet-default"); err != nil {
+	if err := w.js.DeleteConsumer(t.Context(), bus.SourcedStream, "comeet-default"); err != nil {
 		t.Fatal(err)
 	}
 	select {

@@ -306,7 +306,7 @@ func TestDiscard(t *testing.T) {
 	if r := w.forecast(d, first.Seq); r.Verdict != ops.VerdictNotFound || !strings.Contains(r.Message, "position filled") {
 		t.Errorf("replay of a discarded letter: %+v", r)
 	}
-	s, err := w.js.Stream(t.Context(), bus.DefaultNames.DeadLetters)
+	s, err := w.js.Stream(t.Context(), bus.DeadLettersStream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -470,7 +470,7 @@ func TestReplayEdited(t *testing.T) {
 	if diff := cmp.Diff([]string{"invalid_event", "created"}, w.accepted("e 1")); diff != "" {
 		t.Error(diff)
 	}
-	s, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
+	s, err := w.js.Stream(t.Context(), bus.SourcedStream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -533,7 +533,7 @@ func TestLettersOfAStreamMadeAnew(t *testing.T) {
 	w.publishInvalid("e1", person(1))
 	old := w.letterOf(w.operator(), "e1")
 	r.stop(w)
-	if err := w.js.DeleteStream(t.Context(), bus.DefaultNames.DeadLetters); err != nil {
+	if err := w.js.DeleteStream(t.Context(), bus.DeadLettersStream); err != nil {
 		t.Fatal(err)
 	}
 	w.setUp()
@@ -648,7 +648,7 @@ func TestReplayHeaders(t *testing.T) {
 		t.Errorf("the largest: %+v", r)
 	}
 	r := w.replay(d, ops.ReplayOptions{}, small)[0]
-	s, err := w.js.Stream(t.Context(), bus.DefaultNames.Sourced)
+	s, err := w.js.Stream(t.Context(), bus.SourcedStream)
 	if err != nil {
 		t.Fatal(err)
 	}

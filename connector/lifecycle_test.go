@@ -16,7 +16,7 @@ import (
 // eventsMaxBytes changes how much the events stream may hold, to a multiple of what it holds; 0 is the layout's size.
 func (w *world) eventsMaxBytes(times float64) {
 	w.Helper()
-	s, err := w.js.Stream(w.Context(), bus.DefaultNames.Events)
+	s, err := w.js.Stream(w.Context(), bus.EventsStream)
 	if err != nil {
 		w.Fatal(err)
 	}

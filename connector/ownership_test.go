@@ -106,7 +106,7 @@ func TestMovedAccountIsShownOnce(t *testing.T) {
 func TestGhostsOwnNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, accounts("acme", "default", "globex"))
-	kv, err := w.js.KeyValue(t.Context(), bus.DefaultNames.Members)
+	kv, err := w.js.KeyValue(t.Context(), bus.MembersBucket)
 	if err != nil {
 		t.Fatal(err)
 	}

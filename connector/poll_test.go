@@ -441,7 +441,7 @@ func TestCrashBeforeTheCursorRepeatsNothing(t *testing.T) {
 	p := newProxy(t, w.NATSURL)
 	first := w.spawn(func(c *child) { c.NATSURL, c.PollInterval = p.url(), 50*time.Millisecond })
 	uids := w.follow(5)
-	sprung := p.set("$KV."+bus.DefaultNames.Cursors+".poll.", false)
+	sprung := p.set("$KV."+bus.CursorsBucket+".poll.", false)
 	r := w.fake.Recruiter("default")
 	<-sprung
 	for _, uid := range uids {
@@ -451,7 +451,7 @@ func TestCrashBeforeTheCursorRepeatsNothing(t *testing.T) {
 	}
 	first.kill()
 	second := w.spawn(func(c *child) { c.NATSURL, c.PollInterval = p.url(), 50*time.Millisecond })
-	sprung = p.set("$KV."+bus.DefaultNames.Cursors+".poll.", false)
+	sprung = p.set("$KV."+bus.CursorsBucket+".poll.", false)
 	select {
 	case <-sprung:
 	case <-time.After(bustest.Stretch(10 * time.Second)):

@@ -73,9 +73,9 @@ const erasedMessage = "the operation was erased on request, and nothing is submi
 // event it was. There is no dead letter: the person's data must not be stored again. What this delivery, or one that died,
 // stored before it knew is erased.
 func (s *submission) finishErased(firstStatusUID string) error {
-	letter, err := s.bus.Last(s.work, s.cfg.Names.DeadLetters, ledger.LetterSubject(s.EventOp))
+	letter, err := s.bus.Last(s.work, bus.DeadLettersStream, ledger.LetterSubject(s.EventOp))
 	if err == nil {
-		err = s.bus.Erase(s.work, s.cfg.Names.DeadLetters, letter.Seq)
+		err = s.bus.Erase(s.work, bus.DeadLettersStream, letter.Seq)
 	}
 	if err != nil && !errors.Is(err, bus.ErrNotFound) {
 		return err

@@ -60,7 +60,7 @@ func TestDeadLettersAreTheOriginals(t *testing.T) {
 		{"closed position", map[string][]string{"Content-Type": {"application/cloudevents+json"}, "Nats-Msg-Id": {"m-1"}, "X-Mine": {"a", "b"}}, closed, events.ReasonPositionClosed},
 		{"empty", nil, nil, events.ReasonInvalidEvent},
 		{"bytes", nil, []byte{0, 255, 1, '\r', '\n'}, events.ReasonInvalidEvent},
-		{"not JSON", map[string][]string{"nats-expected-stream": {bus.DefaultNames.Sourced}}, []byte("{"), events.ReasonInvalidEvent},
+		{"not JSON", map[string][]string{"nats-expected-stream": {bus.SourcedStream}}, []byte("{"), events.ReasonInvalidEvent},
 		{"binary, other account", binary("id-1", map[string][]string{"ce-account": {"other"}}), data, events.ReasonInvalidEvent},
 		{"binary, of another type", binary("id-2", map[string][]string{"ce-type": {events.TypeAccepted}}), []byte(`{}`), events.ReasonInvalidEvent},
 		{"binary, no id", func() map[string][]string { h := binary("", nil); delete(h, "ce-id"); return h }(), append(slices.Clip(data), ' '), events.ReasonInvalidEvent},
@@ -80,7 +80,7 @@ func TestDeadLettersAreTheOriginals(t *testing.T) {
 	reasons := map[uint64]events.Reason{}
 	for _, e := range w.read() {
 		d := e.Data.(*events.Failed)
-		if d.DeadLetter.Stream != bus.DefaultNames.DeadLetters {
+		if d.DeadLetter.Stream != bus.DeadLettersStream {
 			t.Errorf("stream %s", d.DeadLetter.Stream)
 		}
 		reasons[d.DeadLetter.Sequence] = d.Reason
@@ -187,7 +187,7 @@ func TestSeveralRefusedEventsComeAgain(t *testing.T) {
 	}
 	w.publish("e3", person(1))
 	w.outcome("e3")
-	if err := w.js.DeleteConsumer(w.Context(), bus.DefaultNames.Sourced, "comeet-default"); err != nil {
+	if err := w.js.DeleteConsumer(w.Context(), bus.SourcedStream, "comeet-default"); err != nil {
 		t.Fatal(err)
 	}
 	w.noneOutstanding("default")
@@ -202,7 +202,7 @@ func TestDeadLettersFull(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	resize := func(messages int64) {
-		s, err := w.js.Stream(w.Context(), bus.DefaultNames.DeadLetters)
+		s, err := w.js.Stream(w.Context(), bus.DeadLettersStream)
 		if err != nil {
 			t.Fatal(err)
 		}

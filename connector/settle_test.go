@@ -436,7 +436,7 @@ func TestClaimLostUnderItsPost(t *testing.T) {
 			p := newProxy(t, w.NATSURL)
 			// What is stored after the claim is held up until the claim is gone.
 			w.fake.Control(comeettest.CreateCandidate, func(comeettest.Request) (comeettest.Fault, bool) {
-				s, err := w.js.Stream(w.Context(), bus.DefaultNames.Events)
+				s, err := w.js.Stream(w.Context(), bus.EventsStream)
 				if err == nil {
 					err = s.Purge(w.Context(), jetstream.WithPurgeSubject(events.TypeClaimed+".>"))
 				}
@@ -476,7 +476,7 @@ func TestClaimLostUnderItsLookUp(t *testing.T) {
 		if q.Query.Get("time_created:after") == "" {
 			return comeettest.Fault{}, false
 		}
-		s, err := w.js.Stream(w.Context(), bus.DefaultNames.Events)
+		s, err := w.js.Stream(w.Context(), bus.EventsStream)
 		if err == nil {
 			err = s.Purge(w.Context(), jetstream.WithPurgeSubject(events.TypeClaimed+".>"))
 		}

@@ -20,7 +20,7 @@ func Setup(ctx context.Context, cfg Config) error {
 
 // Plan describes the assets that cfg names, as stream configurations in JetStream's own words:
 // buckets and the object store are streams too. Replicas 0 is shown as 1.
-func Plan(cfg Config) any {
+func Plan(cfg Config) []bus.StreamConfig {
 	cfg = cfg.WithDefaults()
 	return cfg.layout().Plan(max(1, cfg.Replicas))
 }

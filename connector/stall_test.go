@@ -87,7 +87,7 @@ func TestBusyIsNotStalled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cursors, err := w.js.KeyValue(t.Context(), bus.DefaultNames.Cursors)
+		cursors, err := w.js.KeyValue(t.Context(), bus.CursorsBucket)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -103,7 +103,7 @@ func (a *account) handle(intake context.Context, m *bus.Msg, permit *comeet.Perm
 // everything that could be read.
 func (a *account) decode(m *bus.Msg, seq uint64) (*submission, *events.InvalidError) {
 	read, invalid := ledger.ReadSourced(a.name, m.Header(), m.Data(), ledger.Identity{
-		Stream: a.cfg.Names.Sourced, Created: a.streamCreated, Seq: seq, Replay: ledger.ReplayOf(m.Header()),
+		Stream: bus.SourcedStream, Created: a.streamCreated, Seq: seq, Replay: ledger.ReplayOf(m.Header()),
 	})
 	s := &submission{account: a, Sourced: read, msg: m}
 	if invalid == nil {

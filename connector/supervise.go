@@ -80,14 +80,14 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 	defer c.clients.Delete(cfg.Name)
 	c.pauses.Admit(ctx, cfg.Name, client.Gate())
 	a := &account{
-		name: cfg.Name, log: log, metrics: c.metrics.of(cfg.Name), bus: b, ledger: ledger.New(b, c.cfg.Names.Events),
+		name: cfg.Name, log: log, metrics: c.metrics.of(cfg.Name), bus: b, ledger: ledger.New(b),
 		cfg:    accountConfig{Config: c.cfg, Account: cfg, Workers: cfg.Workers, PollInterval: cfg.PollInterval, RateLimit: cfg.RateLimit},
 		comeet: client, gate: client.Gate(), downloads: c.downloads, capacity: c.capacity, work: work,
 		filesMemory: c.filesMemory, filesShare: semaphore.NewWeighted(accountFilesMemory),
 	}
 	a.metrics.begin()
 	defer a.metrics.end()
-	st, err := b.StreamState(ctx, c.cfg.Names.Sourced, "")
+	st, err := b.StreamState(ctx, bus.SourcedStream, "")
 	if err != nil {
 		return err
 	}
@@ -97,16 +97,16 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 		subjects = append(subjects, events.SourcedSubject(""))
 	}
 	a.consumer, err = b.Consumer(ctx, bus.ConsumerSpec{
-		Stream: c.cfg.Names.Sourced, Durable: owner.ConsumerOf(cfg.Name), Subjects: subjects,
+		Stream: bus.SourcedStream, Durable: owner.ConsumerOf(cfg.Name), Subjects: subjects,
 		AckWait: c.cfg.lease(), MaxAckPending: maxAckPending(cfg.Workers),
 	})
 	if err != nil {
 		return err
 	}
-	if a.cursors, err = b.Bucket(ctx, c.cfg.Names.Cursors); err != nil {
+	if a.cursors, err = b.Bucket(ctx, bus.CursorsBucket); err != nil {
 		return err
 	}
-	listed, err := b.Bucket(ctx, c.cfg.Names.Positions)
+	listed, err := b.Bucket(ctx, bus.PositionsBucket)
 	if err != nil {
 		return err
 	}
@@ -115,11 +115,11 @@ func (c *Connector) runAccount(ctx, work context.Context, b *bus.Bus, log zerolo
 		OnReading: a.sawPositions, Log: log,
 	})
 	a.track = track.New(track.Config{
-		Account: cfg.Name, Comeet: client, Bus: b, Events: c.cfg.Names.Events, Ledger: a.ledger, Cursors: a.cursors, Source: c.cfg.EventSource,
+		Account: cfg.Name, Comeet: client, Bus: b, Events: bus.EventsStream, Ledger: a.ledger, Cursors: a.cursors, Source: c.cfg.EventSource,
 		PollInterval: cfg.PollInterval, PollOverlap: c.cfg.PollOverlap, SweepInterval: c.cfg.SweepInterval,
 		StrayAfter: 2*c.cfg.lease() + 128*c.cfg.settleDelay(), WaitForCapacity: c.capacity.wait, Metrics: a.metrics, Log: log,
 	})
-	if a.objects, err = b.Objects(ctx, c.cfg.Names.Files); err != nil {
+	if a.objects, err = b.Objects(ctx, bus.FilesStore); err != nil {
 		return err
 	}
 	// From here on it is served. What was wrong before is forgotten when it has been so for a

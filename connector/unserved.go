@@ -26,10 +26,10 @@ func (c *Connector) watchUnserved(ctx context.Context, b *bus.Bus) {
 	}
 	told := map[string]uint64{}
 	for {
-		st, err := b.StreamState(ctx, c.cfg.Names.Sourced, events.TypeSourced+".>")
+		st, err := b.StreamState(ctx, bus.SourcedStream, events.TypeSourced+".>")
 		var bare bus.StreamState
 		if err == nil {
-			bare, err = b.StreamState(ctx, c.cfg.Names.Sourced, events.TypeSourced)
+			bare, err = b.StreamState(ctx, bus.SourcedStream, events.TypeSourced)
 		}
 		if err == nil {
 			maps.Copy(st.Subjects, bare.Subjects)

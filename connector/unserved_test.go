@@ -65,7 +65,7 @@ func TestTroubleOfOneAccountLeavesTheOthersReady(t *testing.T) {
 	lose := func(account string) {
 		t.Helper()
 		locked[account].Store(true)
-		if err := w.js.DeleteConsumer(t.Context(), bus.DefaultNames.Sourced, "comeet-"+account); err != nil {
+		if err := w.js.DeleteConsumer(t.Context(), bus.SourcedStream, "comeet-"+account); err != nil {
 			t.Fatal(err)
 		}
 		w.eventually("the trouble of "+account, func() bool {

@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,33 +11,20 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Names are the assets' names on the bus.
-type Names struct {
-	Sourced, Events, DeadLetters          string // streams
-	Positions, Accounts, Members, Cursors string // key-value buckets
-	Files                                 string // object store
-}
-
-// DefaultNames are the names of the design.
-var DefaultNames = Names{
-	Sourced: "CANDIDATES_SOURCED", Events: "CANDIDATE_EVENTS", DeadLetters: "CANDIDATES_DEADLETTER",
-	Positions: "COMEET_POSITIONS", Accounts: "COMEET_ACCOUNTS", Members: "COMEET_MEMBERS", Cursors: "COMEET_CURSORS",
-	Files: "CANDIDATE_FILES",
-}
-
-// WithDefaults returns a copy in which every empty name is that of DefaultNames.
-func (n Names) WithDefaults() Names {
-	d := DefaultNames
-	return Names{
-		Sourced: cmp.Or(n.Sourced, d.Sourced), Events: cmp.Or(n.Events, d.Events), DeadLetters: cmp.Or(n.DeadLetters, d.DeadLetters),
-		Positions: cmp.Or(n.Positions, d.Positions), Accounts: cmp.Or(n.Accounts, d.Accounts), Members: cmp.Or(n.Members, d.Members),
-		Cursors: cmp.Or(n.Cursors, d.Cursors), Files: cmp.Or(n.Files, d.Files),
-	}
-}
+// The assets' names on the bus.
+const (
+	SourcedStream     = "CANDIDATES_SOURCED"
+	EventsStream      = "CANDIDATE_EVENTS"
+	DeadLettersStream = "CANDIDATES_DEADLETTER"
+	PositionsBucket   = "COMEET_POSITIONS"
+	AccountsBucket    = "COMEET_ACCOUNTS"
+	MembersBucket     = "COMEET_MEMBERS"
+	CursorsBucket     = "COMEET_CURSORS"
+	FilesStore        = "CANDIDATE_FILES"
+)
 
 // Layout is everything that the connector needs on the bus.
 type Layout struct {
-	Names Names
 	// Replicas of every asset that is created; 0 means 3 on a clustered bus, else 1.
 	Replicas int
 	// EventsMaxBytes bounds the events stream, in bytes. Required.
@@ -123,11 +109,11 @@ func (l Layout) assets(replicas int) []asset {
 			MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: -1,
 		}
 	}
-	sourced := stream(l.Names.Sourced, "candidates that sourcing services found", "candidate.sourced", "candidate.sourced.*")
+	sourced := stream(SourcedStream, "candidates that sourcing services found", "candidate.sourced", "candidate.sourced.*")
 	sourced.MaxAge = 30 * day
 	sourced.MaxConsumers = MaxConsumers
 
-	events := stream(l.Names.Events, "what became of each candidate: ledger, memory and feed in one",
+	events := stream(EventsStream, "what became of each candidate: ledger, memory and feed in one",
 		"candidate.submission.*.*.*", "candidate.status.changed.*.*")
 	events.MaxConsumers = MaxConsumers
 	events.MaxBytes, events.MaxMsgsPerSubject, events.AllowMsgTTL = l.EventsMaxBytes, MaxHistory, true
@@ -135,7 +121,7 @@ func (l Layout) assets(replicas int) []asset {
 		events.RePublish = &jetstream.RePublish{Source: ">", Destination: l.RePublish + ".>"}
 	}
 
-	dead := stream(l.Names.DeadLetters, "originals of sourced candidates that failed", "deadletter.candidate.sourced.>")
+	dead := stream(DeadLettersStream, "originals of sourced candidates that failed", "deadletter.candidate.sourced.>")
 	dead.MaxAge, dead.MaxMsgsPerSubject, dead.DiscardNewPerSubject = 90*day, 1, true
 
 	bucket := func(name, about string) jetstream.StreamConfig {
@@ -143,10 +129,10 @@ func (l Layout) assets(replicas int) []asset {
 		c.MaxMsgsPerSubject, c.AllowRollup, c.DenyDelete, c.AllowDirect = 1, true, true, true
 		return c
 	}
-	members := bucket(l.Names.Members, "live replicas")
+	members := bucket(MembersBucket, "live replicas")
 	members.AllowMsgTTL, members.SubjectDeleteMarkerTTL = true, time.Second
 
-	files := stream("OBJ_"+l.Names.Files, "résumés and files by their SHA-256", "$O."+l.Names.Files+".C.>", "$O."+l.Names.Files+".M.>")
+	files := stream("OBJ_"+FilesStore, "résumés and files by their SHA-256", "$O."+FilesStore+".C.>", "$O."+FilesStore+".M.>")
 	files.MaxAge, files.AllowRollup, files.AllowDirect, files.MaxMsgsPerSubject = 30*day, true, true, -1
 
 	whole := []rule{limits, confirmed, writable, covers, keepsNew}
@@ -156,10 +142,10 @@ func (l Layout) assets(replicas int) []asset {
 		{events, append(slices.Clone(kept), bounded, ageless, expires, historic, noRollup, erasable, anySize)},
 		{sourced, append(slices.Clone(kept), keepsNew, allSubjects, noRollup, erasable)},
 		{dead, append(slices.Clone(kept), once, noRollup, erasable, anySize)},
-		{bucket(l.Names.Positions, "positions and whether they are open"), whole},
-		{bucket(l.Names.Accounts, "accounts that operators have paused"), append(slices.Clone(whole), onFile)},
+		{bucket(PositionsBucket, "positions and whether they are open"), whole},
+		{bucket(AccountsBucket, "accounts that operators have paused"), append(slices.Clone(whole), onFile)},
 		{members, append(slices.Clone(whole), expires)},
-		{bucket(l.Names.Cursors, "how far polls and budgets have come"), append(slices.Clone(whole), onFile)},
+		{bucket(CursorsBucket, "how far polls and budgets have come"), append(slices.Clone(whole), onFile)},
 		{files, append(slices.Clone(whole), erasable)},
 	}
 }
@@ -222,9 +208,12 @@ func (b *Bus) ensure(ctx context.Context, want jetstream.StreamConfig) (jetstrea
 	return have, err
 }
 
+// StreamConfig is a stream in JetStream's own words.
+type StreamConfig = jetstream.StreamConfig
+
 // Plan describes the layout for a person who makes or reviews the assets by hand.
-func (l Layout) Plan(replicas int) []jetstream.StreamConfig {
-	var out []jetstream.StreamConfig
+func (l Layout) Plan(replicas int) []StreamConfig {
+	var out []StreamConfig
 	for _, a := range l.assets(replicas) {
 		out = append(out, a.want)
 	}

@@ -99,46 +99,45 @@ func TestEnsureRace(t *testing.T) {
 // Each setting on which a promise depends, broken alone, is named with its stream and the reason.
 func TestEnsureContradictions(t *testing.T) {
 	t.Parallel()
-	n := bus.DefaultNames
 	type config = jetstream.StreamConfig
 	for name, tt := range map[string]struct {
 		stream string
 		change func(*config)
 		want   string
 	}{
-		"work queue":              {n.Sourced, func(c *config) { c.Retention = jetstream.WorkQueuePolicy }, "retention must be limits"},
-		"sourced in memory":       {n.Sourced, func(c *config) { c.Storage = jetstream.MemoryStorage }, "storage must be file"},
-		"sourced unconfirmed":     {n.Sourced, func(c *config) { c.NoAck = true }, "no_ack must be off"},
-		"sourced early acks":      {n.Sourced, func(c *config) { c.PersistMode = jetstream.AsyncPersistMode }, "persist_mode"},
-		"sourced only bare":       {n.Sourced, func(c *config) { c.Subjects = []string{"candidate.sourced"} }, "subjects must cover"},
-		"sourced discards old":    {n.Sourced, func(c *config) { c.Discard, c.MaxBytes = jetstream.DiscardOld, 1<<20 }, "discard must be new"},
-		"sourced few per subject": {n.Sourced, func(c *config) { c.MaxMsgsPerSubject = 5 }, "max_msgs_per_subject"},
-		"sourced rolls up":        {n.Sourced, func(c *config) { c.AllowRollup = true }, "allow_rollup_hdrs must be off"},
-		"sourced not erasable":    {n.Sourced, func(c *config) { c.DenyPurge = true }, "deny_delete and deny_purge must be off"},
-		"sourced transformed": {n.Sourced, func(c *config) {
+		"work queue":              {bus.SourcedStream, func(c *config) { c.Retention = jetstream.WorkQueuePolicy }, "retention must be limits"},
+		"sourced in memory":       {bus.SourcedStream, func(c *config) { c.Storage = jetstream.MemoryStorage }, "storage must be file"},
+		"sourced unconfirmed":     {bus.SourcedStream, func(c *config) { c.NoAck = true }, "no_ack must be off"},
+		"sourced early acks":      {bus.SourcedStream, func(c *config) { c.PersistMode = jetstream.AsyncPersistMode }, "persist_mode"},
+		"sourced only bare":       {bus.SourcedStream, func(c *config) { c.Subjects = []string{"candidate.sourced"} }, "subjects must cover"},
+		"sourced discards old":    {bus.SourcedStream, func(c *config) { c.Discard, c.MaxBytes = jetstream.DiscardOld, 1<<20 }, "discard must be new"},
+		"sourced few per subject": {bus.SourcedStream, func(c *config) { c.MaxMsgsPerSubject = 5 }, "max_msgs_per_subject"},
+		"sourced rolls up":        {bus.SourcedStream, func(c *config) { c.AllowRollup = true }, "allow_rollup_hdrs must be off"},
+		"sourced not erasable":    {bus.SourcedStream, func(c *config) { c.DenyPurge = true }, "deny_delete and deny_purge must be off"},
+		"sourced transformed": {bus.SourcedStream, func(c *config) {
 			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "candidate.sourced.*", Destination: "x.{{wildcard(1)}}"}
 		}, "subject transform"},
-		"events without bound":     {n.Events, func(c *config) { c.MaxBytes = -1 }, "max_bytes must be set"},
-		"events forget":            {n.Events, func(c *config) { c.Discard = jetstream.DiscardOld }, "discard must be new"},
-		"events age":               {n.Events, func(c *config) { c.MaxAge = time.Hour }, "max_age must be 0"},
-		"events without ttl":       {n.Events, func(c *config) { c.AllowMsgTTL = false }, "allow_msg_ttl must be on"},
-		"events long history":      {n.Events, func(c *config) { c.MaxMsgsPerSubject = bus.MaxHistory + 1 }, "max_msgs_per_subject must be between"},
-		"events refuse history":    {n.Events, func(c *config) { c.DiscardNewPerSubject = true }, "discard_new_per_subject off"},
-		"events in memory":         {n.Events, func(c *config) { c.Storage = jetstream.MemoryStorage }, "storage must be file"},
-		"events of one kind":       {n.Events, func(c *config) { c.Subjects = []string{"candidate.status.changed.*.*"} }, "subjects must cover"},
-		"events not erasable":      {n.Events, func(c *config) { c.DenyDelete = true }, "deny_delete and deny_purge must be off"},
-		"events small":             {n.Events, func(c *config) { c.MaxMsgSize = 100 }, "max_msg_size must not be set"},
-		"events roll up":           {n.Events, func(c *config) { c.AllowRollup = true }, "allow_rollup_hdrs must be off"},
-		"dead letters twice":       {n.DeadLetters, func(c *config) { c.DiscardNewPerSubject = false }, "discard_new_per_subject on"},
-		"dead letters in memory":   {n.DeadLetters, func(c *config) { c.Storage = jetstream.MemoryStorage }, "storage must be file"},
-		"dead letters small":       {n.DeadLetters, func(c *config) { c.MaxMsgSize = 100 }, "max_msg_size must not be set"},
-		"members immortal":         {"KV_" + n.Members, func(c *config) { c.AllowMsgTTL, c.SubjectDeleteMarkerTTL = false, 0 }, "allow_msg_ttl must be on"},
-		"accounts in memory":       {"KV_" + n.Accounts, func(c *config) { c.Storage = jetstream.MemoryStorage }, "storage must be file"},
-		"cursors in memory":        {"KV_" + n.Cursors, func(c *config) { c.Storage = jetstream.MemoryStorage }, "storage must be file"},
-		"positions dropped":        {"KV_" + n.Positions, func(c *config) { c.Discard, c.MaxBytes = jetstream.DiscardOld, 1<<20 }, "discard must be new"},
-		"positions under one root": {"KV_" + n.Positions, func(c *config) { c.Subjects = []string{"$KV." + n.Positions + ".a"} }, "subjects must cover"},
-		"files not erasable":       {"OBJ_" + n.Files, func(c *config) { c.DenyDelete = true }, "deny_delete and deny_purge must be off"},
-		"files without chunks":     {"OBJ_" + n.Files, func(c *config) { c.Subjects = c.Subjects[1:] }, "subjects must cover"},
+		"events without bound":     {bus.EventsStream, func(c *config) { c.MaxBytes = -1 }, "max_bytes must be set"},
+		"events forget":            {bus.EventsStream, func(c *config) { c.Discard = jetstream.DiscardOld }, "discard must be new"},
+		"events age":               {bus.EventsStream, func(c *config) { c.MaxAge = time.Hour }, "max_age must be 0"},
+		"events without ttl":       {bus.EventsStream, func(c *config) { c.AllowMsgTTL = false }, "allow_msg_ttl must be on"},
+		"events long history":      {bus.EventsStream, func(c *config) { c.MaxMsgsPerSubject = bus.MaxHistory + 1 }, "max_msgs_per_subject must be between"},
+		"events refuse history":    {bus.EventsStream, func(c *config) { c.DiscardNewPerSubject = true }, "discard_new_per_subject off"},
+		"events in memory":         {bus.EventsStream, func(c *config) { c.Storage = jetstream.MemoryStorage }, "storage must be file"},
+		"events of one kind":       {bus.EventsStream, func(c *config) { c.Subjects = []string{"candidate.status.changed.*.*"} }, "subjects must cover"},
+		"events not erasable":      {bus.EventsStream, func(c *config) { c.DenyDelete = true }, "deny_delete and deny_purge must be off"},
+		"events small":             {bus.EventsStream, func(c *config) { c.MaxMsgSize = 100 }, "max_msg_size must not be set"},
+		"events roll up":           {bus.EventsStream, func(c *config) { c.AllowRollup = true }, "allow_rollup_hdrs must be off"},
+		"dead letters twice":       {bus.DeadLettersStream, func(c *config) { c.DiscardNewPerSubject = false }, "discard_new_per_subject on"},
+		"dead letters in memory":   {bus.DeadLettersStream, func(c *config) { c.Storage = jetstream.MemoryStorage }, "storage must be file"},
+		"dead letters small":       {bus.DeadLettersStream, func(c *config) { c.MaxMsgSize = 100 }, "max_msg_size must not be set"},
+		"members immortal":         {"KV_" + bus.MembersBucket, func(c *config) { c.AllowMsgTTL, c.SubjectDeleteMarkerTTL = false, 0 }, "allow_msg_ttl must be on"},
+		"accounts in memory":       {"KV_" + bus.AccountsBucket, func(c *config) { c.Storage = jetstream.MemoryStorage }, "storage must be file"},
+		"cursors in memory":        {"KV_" + bus.CursorsBucket, func(c *config) { c.Storage = jetstream.MemoryStorage }, "storage must be file"},
+		"positions dropped":        {"KV_" + bus.PositionsBucket, func(c *config) { c.Discard, c.MaxBytes = jetstream.DiscardOld, 1<<20 }, "discard must be new"},
+		"positions under one root": {"KV_" + bus.PositionsBucket, func(c *config) { c.Subjects = []string{"$KV." + bus.PositionsBucket + ".a"} }, "subjects must cover"},
+		"files not erasable":       {"OBJ_" + bus.FilesStore, func(c *config) { c.DenyDelete = true }, "deny_delete and deny_purge must be off"},
+		"files without chunks":     {"OBJ_" + bus.FilesStore, func(c *config) { c.Subjects = c.Subjects[1:] }, "subjects must cover"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, bustest.Options{})
@@ -232,7 +231,7 @@ func TestEnsureRepeatsWhatTheStoreRefused(t *testing.T) {
 	}
 	t.Cleanup(s.Stop)
 	// The server clears this away when it has failed once.
-	inTheWay := filepath.Join(dir, "jetstream", "$G", "streams", bus.DefaultNames.Events)
+	inTheWay := filepath.Join(dir, "jetstream", "$G", "streams", bus.EventsStream)
 	if err := os.MkdirAll(filepath.Dir(inTheWay), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -250,8 +249,7 @@ func TestBucketsAndStoresOfTheLibrary(t *testing.T) {
 	s, _ := ready(t, bustest.Options{})
 	js := library(t, s.ClientURL())
 	ctx := soon(t)
-	n := bus.DefaultNames
-	for _, name := range []string{n.Positions, n.Accounts, n.Members, n.Cursors} {
+	for _, name := range []string{bus.PositionsBucket, bus.AccountsBucket, bus.MembersBucket, bus.CursorsBucket} {
 		kv, err := js.KeyValue(ctx, name)
 		if err != nil {
 			t.Fatal(err)
@@ -282,7 +280,7 @@ func TestBucketsAndStoresOfTheLibrary(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	store, err := js.ObjectStore(ctx, n.Files)
+	store, err := js.ObjectStore(ctx, bus.FilesStore)
 	if err != nil {
 		t.Fatal(err)
 	}

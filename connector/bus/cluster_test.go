@@ -71,14 +71,14 @@ func TestCluster(t *testing.T) {
 	for range buses {
 		<-begun
 	}
-	until(t, "the leader is known", func() bool { return c.Leader(bus.DefaultNames.Events) != nil })
-	c.Leader(bus.DefaultNames.Events).Stop()
+	until(t, "the leader is known", func() bool { return c.Leader(bus.EventsStream) != nil })
+	c.Leader(bus.EventsStream).Stop()
 	for range buses {
 		if err := <-written; err != nil {
 			t.Error(err)
 		}
 	}
-	st, err := buses[1].StreamState(soon(t), bus.DefaultNames.Events, "candidate.submission.claimed.acme.*")
+	st, err := buses[1].StreamState(soon(t), bus.EventsStream, "candidate.submission.claimed.acme.*")
 	down := 0
 	for subject, n := range st.Subjects {
 		var i, k int

@@ -160,7 +160,7 @@ func TestDeniedIsTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- b.Ensure(ctx, layout) }()
-	news.await(t, "waiting", "$JS.API.STREAM.INFO."+bus.DefaultNames.Events)
+	news.await(t, "waiting", "$JS.API.STREAM.INFO."+bus.EventsStream)
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
@@ -186,7 +186,7 @@ func TestNowIsTheServersClock(t *testing.T) {
 	t.Parallel()
 	_, b := ready(t, bustest.Options{})
 	ctx := soon(t)
-	st, err := b.StreamState(ctx, bus.DefaultNames.Events, "")
+	st, err := b.StreamState(ctx, bus.EventsStream, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestNowIsTheServersClock(t *testing.T) {
 		t.Errorf("state is %+v", st)
 	}
 	asked := time.Now()
-	if _, err := b.StreamState(ctx, bus.DefaultNames.Events, ""); err != nil {
+	if _, err := b.StreamState(ctx, bus.EventsStream, ""); err != nil {
 		t.Fatal(err)
 	}
 	slack := time.Since(asked) // at least, since no answer was better than half of what the best one took
@@ -203,7 +203,7 @@ func TestNowIsTheServersClock(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := b.Now()
-	m, err := b.Last(ctx, bus.DefaultNames.Events, claimOf("op").Subject)
+	m, err := b.Last(ctx, bus.EventsStream, claimOf("op").Subject)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestNowIgnoresSlowLooks(t *testing.T) {
 	look := func() (took time.Duration) {
 		t.Helper()
 		asked := time.Now()
-		if _, err := b.StreamState(soon(t), bus.DefaultNames.Events, ""); err != nil {
+		if _, err := b.StreamState(soon(t), bus.EventsStream, ""); err != nil {
 			t.Fatal(err)
 		}
 		return time.Since(asked)

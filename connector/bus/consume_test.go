@@ -21,7 +21,7 @@ const durable = "comeet-acme"
 
 func spec(ackWait time.Duration) bus.ConsumerSpec {
 	return bus.ConsumerSpec{
-		Stream: bus.DefaultNames.Sourced, Durable: durable, Subjects: []string{"candidate.sourced", "candidate.sourced.acme"},
+		Stream: bus.SourcedStream, Durable: durable, Subjects: []string{"candidate.sourced", "candidate.sourced.acme"},
 		AckWait: ackWait, MaxAckPending: 16,
 	}
 }
@@ -115,7 +115,7 @@ func TestConsumerWithoutItsFolder(t *testing.T) {
 	if diff := cmp.Diff([]string{"0", "1"}, texts(fetch(t, c, 2))); diff != "" {
 		t.Error(diff)
 	}
-	folders, err := filepath.Glob(filepath.Join(srv.StoreDir(), "*", "streams", bus.DefaultNames.Sourced, "obs", spec(0).Durable))
+	folders, err := filepath.Glob(filepath.Join(srv.StoreDir(), "*", "streams", bus.SourcedStream, "obs", spec(0).Durable))
 	if err != nil || len(folders) != 1 {
 		t.Fatalf("folders %v, %v", folders, err)
 	}
@@ -186,7 +186,7 @@ func fetching(t *testing.T, s *bustest.Server, c *bus.Consumer, ctx context.Cont
 	go func() { done <- c.Fetch(ctx, 1, func(*bus.Msg) { t.Error("a message out of nothing") }) }()
 	js := library(t, s.ClientURL())
 	until(t, "the pull waits at the server", func() bool {
-		c, err := js.Consumer(soon(t), bus.DefaultNames.Sourced, durable)
+		c, err := js.Consumer(soon(t), bus.SourcedStream, durable)
 		return err == nil && c.CachedInfo().NumWaiting == 1
 	})
 	return done
@@ -218,10 +218,10 @@ func TestFetchGone(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(ctx context.Context, s *bustest.Server, t *testing.T) error{
 		"consumer": func(ctx context.Context, s *bustest.Server, t *testing.T) error {
-			return library(t, s.ClientURL()).DeleteConsumer(ctx, bus.DefaultNames.Sourced, durable)
+			return library(t, s.ClientURL()).DeleteConsumer(ctx, bus.SourcedStream, durable)
 		},
 		"stream": func(ctx context.Context, s *bustest.Server, t *testing.T) error {
-			return library(t, s.ClientURL()).DeleteStream(ctx, bus.DefaultNames.Sourced)
+			return library(t, s.ClientURL()).DeleteStream(ctx, bus.SourcedStream)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -21,22 +21,22 @@ func TestErase(t *testing.T) {
 	s, b := ready(t, bustest.Options{})
 	fill(t, library(t, s.ClientURL()), 3)
 	for range 2 {
-		if err := b.Erase(soon(t), bus.DefaultNames.Sourced, 2); err != nil {
+		if err := b.Erase(soon(t), bus.SourcedStream, 2); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := b.Message(soon(t), bus.DefaultNames.Sourced, 2); !errors.Is(err, bus.ErrNotFound) {
+	if _, err := b.Message(soon(t), bus.SourcedStream, 2); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("the erased message: %v", err)
 	}
 	for _, seq := range []uint64{1, 3} {
-		if m, err := b.Message(soon(t), bus.DefaultNames.Sourced, seq); err != nil || !bytes.HasPrefix(m.Data, []byte("body")) {
+		if m, err := b.Message(soon(t), bus.SourcedStream, seq); err != nil || !bytes.HasPrefix(m.Data, []byte("body")) {
 			t.Errorf("its neighbour %d: %v", seq, err)
 		}
 	}
 	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	s.Stop()
-	if err := b.Erase(short, bus.DefaultNames.Sourced, 1); !errors.Is(err, context.DeadlineExceeded) {
+	if err := b.Erase(short, bus.SourcedStream, 1); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("without a server: %v", err)
 	}
 }
@@ -48,11 +48,11 @@ func TestEraseAll(t *testing.T) {
 	js := library(t, s.ClientURL())
 	fill(t, js, 12)
 	for range 2 {
-		if err := b.EraseAll(soon(t), bus.DefaultNames.Sourced, "candidate.sourced.acme"); err != nil {
+		if err := b.EraseAll(soon(t), bus.SourcedStream, "candidate.sourced.acme"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	st, err := b.StreamState(soon(t), bus.DefaultNames.Sourced, ">")
+	st, err := b.StreamState(soon(t), bus.SourcedStream, ">")
 	if err != nil || len(st.Subjects) != 1 || st.Subjects["candidate.sourced.other"] != 2 {
 		t.Errorf("left: %v, %v", st.Subjects, err)
 	}
@@ -66,7 +66,7 @@ func TestEraseObject(t *testing.T) {
 	t.Parallel()
 	s, b := ready(t, bustest.Options{})
 	dir := s.StoreDir()
-	o, err := b.Objects(soon(t), bus.DefaultNames.Files)
+	o, err := b.Objects(soon(t), bus.FilesStore)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestEraseObject(t *testing.T) {
 	if onDisk(t, dir, mark) {
 		t.Error("the object's bytes are still on the disk")
 	}
-	store, err := library(t, s.ClientURL()).ObjectStore(soon(t), bus.DefaultNames.Files)
+	store, err := library(t, s.ClientURL()).ObjectStore(soon(t), bus.FilesStore)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func TestBucket(t *testing.T) {
 	t.Parallel()
 	s, b := ready(t, bustest.Options{})
 	ctx := soon(t)
-	k := bucket(t, b, bus.DefaultNames.Positions)
+	k := bucket(t, b, bus.PositionsBucket)
 	if _, _, err := k.Get(ctx, "acme.1"); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("a key that is not there: %v", err)
 	}
@@ -63,12 +63,12 @@ func TestBucket(t *testing.T) {
 	if _, err := k.Update(ctx, "acme.3", []byte("newer"), revision); !errors.Is(err, bus.ErrConflict) {
 		t.Errorf("update of an old revision: %v", err)
 	}
-	if err := library(t, s.ClientURL()).DeleteKeyValue(ctx, bus.DefaultNames.Positions); err != nil {
+	if err := library(t, s.ClientURL()).DeleteKeyValue(ctx, bus.PositionsBucket); err != nil {
 		t.Fatal(err)
 	}
 	_, _, get := k.Get(ctx, "acme.1")
 	_, err = k.All(ctx, "acme")
-	_, bind := b.Bucket(ctx, bus.DefaultNames.Positions)
+	_, bind := b.Bucket(ctx, bus.PositionsBucket)
 	for call, err := range map[string]error{"get": get, "all": err, "bind": bind, "put": k.Put(ctx, "acme.1", nil), "watch": k.Watch(ctx, func(map[string]time.Time) {})} {
 		if !errors.Is(err, bus.ErrGone) {
 			t.Errorf("%s of a deleted bucket: %v, want ErrGone", call, err)
@@ -82,12 +82,12 @@ func TestBucketAllEndsEarly(t *testing.T) {
 	s, b := ready(t, bustest.Options{})
 	js := library(t, s.ClientURL())
 	for i := range 2000 {
-		if _, err := js.PublishAsync(fmt.Sprintf("$KV.%s.acme.%d", bus.DefaultNames.Positions, i), make([]byte, 1000)); err != nil {
+		if _, err := js.PublishAsync(fmt.Sprintf("$KV.%s.acme.%d", bus.PositionsBucket, i), make([]byte, 1000)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	<-js.PublishAsyncComplete()
-	k := bucket(t, b, bus.DefaultNames.Positions)
+	k := bucket(t, b, bus.PositionsBucket)
 	for d := time.Millisecond; d < 8*time.Millisecond; d += time.Millisecond {
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		_, _ = k.All(ctx, "acme")
@@ -102,7 +102,7 @@ func TestLease(t *testing.T) {
 	t.Parallel()
 	s, b := ready(t, bustest.Options{})
 	ctx := soon(t)
-	k := bucket(t, b, bus.DefaultNames.Members)
+	k := bucket(t, b, bus.MembersBucket)
 	first, err := k.Lease(ctx, "a", nil, 0, bustest.Stretch(time.Second))
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestLease(t *testing.T) {
 	if err != nil || second <= first {
 		t.Fatalf("renewal: %d, %v", second, err)
 	}
-	kv, err := library(t, s.ClientURL()).KeyValue(ctx, bus.DefaultNames.Members)
+	kv, err := library(t, s.ClientURL()).KeyValue(ctx, bus.MembersBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestWatch(t *testing.T) {
 	t.Parallel()
 	s, b := ready(t, bustest.Options{})
 	ctx := soon(t)
-	k := bucket(t, b, bus.DefaultNames.Members)
+	k := bucket(t, b, bus.MembersBucket)
 	see, ended := watched(t, k)
 	see()
 	if _, err := k.Lease(ctx, "a", nil, 0, time.Hour); err != nil {
@@ -200,7 +200,7 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	see("a")
-	if err := library(t, s.ClientURL()).DeleteKeyValue(ctx, bus.DefaultNames.Members); err != nil {
+	if err := library(t, s.ClientURL()).DeleteKeyValue(ctx, bus.MembersBucket); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; !errors.Is(err, bus.ErrGone) {
@@ -213,22 +213,22 @@ func TestWatchLearnsWhatItMissed(t *testing.T) {
 	t.Parallel()
 	s, b := ready(t, bustest.Options{})
 	ctx := soon(t)
-	mine := bucket(t, b, bus.DefaultNames.Members)
+	mine := bucket(t, b, bus.MembersBucket)
 	for key, ttl := range map[string]time.Duration{"dies": bustest.Stretch(time.Second), "lives": time.Hour} {
 		if _, err := mine.Lease(ctx, key, nil, 0, ttl); err != nil {
 			t.Fatal(err)
 		}
 	}
 	p := proxy(t, s)
-	see, _ := watched(t, bucket(t, connect(t, p.URL(), nil), bus.DefaultNames.Members))
+	see, _ := watched(t, bucket(t, connect(t, p.URL(), nil), bus.MembersBucket))
 	see("dies", "lives")
 	p.Mute(true)
-	stream, err := library(t, s.ClientURL()).Stream(ctx, "KV_"+bus.DefaultNames.Members)
+	stream, err := library(t, s.ClientURL()).Stream(ctx, "KV_"+bus.MembersBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the mark has gone too", func() bool {
-		_, err := stream.GetLastMsgForSubject(ctx, "$KV."+bus.DefaultNames.Members+".dies")
+		_, err := stream.GetLastMsgForSubject(ctx, "$KV."+bus.MembersBucket+".dies")
 		return errors.Is(err, jetstream.ErrMsgNotFound)
 	})
 	p.Mute(false)

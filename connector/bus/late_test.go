@@ -28,7 +28,7 @@ func TestWriteThatWasGivenUpIsRefusedWhenItArrives(t *testing.T) {
 		t.Fatal(err)
 	}
 	outcome.Expect.Seq = seq
-	booked, err := replica.Bucket(soon(t), bus.DefaultNames.Cursors)
+	booked, err := replica.Bucket(soon(t), bus.CursorsBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestWriteThatWasGivenUpIsRefusedWhenItArrives(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	taken, err := other.Bucket(soon(t), bus.DefaultNames.Cursors)
+	taken, err := other.Bucket(soon(t), bus.CursorsBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestWriteThatWasGivenUpIsRefusedWhenItArrives(t *testing.T) {
 		t.Fatal(err)
 	}
 	for filter, seq := range mine {
-		last, err := other.Last(soon(t), bus.DefaultNames.Events, filter)
+		last, err := other.Last(soon(t), bus.EventsStream, filter)
 		if err != nil || last.Seq != seq || string(last.Data) != "of the one that took over" {
 			t.Errorf("the last entry over %s is %d, %q, %v; want %d", filter, last.Seq, last.Data, err, seq)
 		}

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 // patience bounds every wait of a test.
 var patience = bustest.Stretch(10 * time.Second)
 
-var layout = bus.Layout{Names: bus.DefaultNames, EventsMaxBytes: 64 << 20}
+var layout = bus.Layout{EventsMaxBytes: 64 << 20}
 
 func start(t *testing.T, o bustest.Options) *bustest.Server {
 	t.Helper()

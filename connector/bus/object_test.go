@@ -20,11 +20,11 @@ import (
 func objects(t *testing.T) (*bustest.Server, *bus.Objects, jetstream.ObjectStore) {
 	t.Helper()
 	s, b := ready(t, bustest.Options{})
-	o, err := b.Objects(soon(t), bus.DefaultNames.Files)
+	o, err := b.Objects(soon(t), bus.FilesStore)
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := library(t, s.ClientURL()).ObjectStore(soon(t), bus.DefaultNames.Files)
+	store, err := library(t, s.ClientURL()).ObjectStore(soon(t), bus.FilesStore)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestDamagedObjects(t *testing.T) {
 	t.Parallel()
 	s, o, store := objects(t)
 	js := library(t, s.ClientURL())
-	stream, err := js.Stream(soon(t), "OBJ_"+bus.DefaultNames.Files)
+	stream, err := js.Stream(soon(t), "OBJ_"+bus.FilesStore)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestDamagedObjects(t *testing.T) {
 		})
 	}
 	ctx := soon(t)
-	if err := js.DeleteObjectStore(ctx, bus.DefaultNames.Files); err != nil {
+	if err := js.DeleteObjectStore(ctx, bus.FilesStore); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := o.Get(ctx, "x", 1); !errors.Is(err, bus.ErrGone) {

@@ -44,7 +44,7 @@ func race(t *testing.T, buses []*bus.Bus, keys, claimants int) {
 					t.Errorf("claim %s: %v", key, err)
 					return
 				}
-				last, err := b.Last(ctx, bus.DefaultNames.Events, "candidate.submission.*.acme."+key)
+				last, err := b.Last(ctx, bus.EventsStream, "candidate.submission.*.acme."+key)
 				if err != nil {
 					t.Errorf("last of %s: %v", key, err)
 					return
@@ -97,17 +97,17 @@ func TestPublishSiblings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last, err := b.Last(ctx, bus.DefaultNames.Events, w.Expect.Filter); err != nil || last.Seq != outcome || last.Subject != w.Subject {
+	if last, err := b.Last(ctx, bus.EventsStream, w.Expect.Filter); err != nil || last.Seq != outcome || last.Subject != w.Subject {
 		t.Errorf("last is %+v, %v", last, err)
 	}
-	first, err := b.First(ctx, bus.DefaultNames.Events, w.Expect.Filter)
+	first, err := b.First(ctx, bus.EventsStream, w.Expect.Filter)
 	if err != nil || first.Seq != claim {
 		t.Errorf("first is %+v, %v", first, err)
 	}
-	if m, err := b.Message(ctx, bus.DefaultNames.Events, claim); err != nil || !cmp.Equal(m, first) {
+	if m, err := b.Message(ctx, bus.EventsStream, claim); err != nil || !cmp.Equal(m, first) {
 		t.Errorf("message by sequence is %+v, %v", m, err)
 	}
-	if _, err := b.Message(ctx, bus.DefaultNames.Events, outcome+1); !errors.Is(err, bus.ErrNotFound) {
+	if _, err := b.Message(ctx, bus.EventsStream, outcome+1); !errors.Is(err, bus.ErrNotFound) {
 		t.Errorf("a message that is not there: %v", err)
 	}
 	if _, err := b.Publish(ctx, claimOf("other")); err != nil {
@@ -125,7 +125,7 @@ func TestPublishKeepsHeadersAndTTL(t *testing.T) {
 	if _, err := b.Publish(ctx, w); err != nil {
 		t.Fatal(err)
 	}
-	m, err := b.Last(ctx, bus.DefaultNames.Events, w.Subject)
+	m, err := b.Last(ctx, bus.EventsStream, w.Subject)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestDeadLetterOnce(t *testing.T) {
 	if _, err := b.Publish(ctx, w); !errors.Is(err, bus.ErrConflict) {
 		t.Errorf("the second time: %v, want ErrConflict", err)
 	}
-	m, err := b.Last(ctx, bus.DefaultNames.DeadLetters, w.Subject)
+	m, err := b.Last(ctx, bus.DeadLettersStream, w.Subject)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestPublishThroughRestarts(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	st, err := b.StreamState(ctx, bus.DefaultNames.Events, ">")
+	st, err := b.StreamState(ctx, bus.EventsStream, ">")
 	if err != nil || st.Messages != writers*each || len(st.Subjects) != writers*each {
 		t.Errorf("%d messages on %d subjects, %v; want %d", st.Messages, len(st.Subjects), err, writers*each)
 	}
@@ -290,7 +290,7 @@ func TestPublishLostAnswer(t *testing.T) {
 	go func() { _, err := b.Publish(ctx, w); done <- err }()
 	other := connect(t, s.ClientURL(), nil)
 	until(t, "the write is stored", func() bool {
-		_, err := other.Last(ctx, bus.DefaultNames.Events, w.Subject)
+		_, err := other.Last(ctx, bus.EventsStream, w.Subject)
 		return err == nil
 	})
 	p.Mute(false)
@@ -298,7 +298,7 @@ func TestPublishLostAnswer(t *testing.T) {
 	if err := <-done; !errors.Is(err, bus.ErrConflict) {
 		t.Fatalf("got %v, want ErrConflict", err)
 	}
-	m, err := b.Last(ctx, bus.DefaultNames.Events, w.Expect.Filter)
+	m, err := b.Last(ctx, bus.EventsStream, w.Expect.Filter)
 	if err != nil || m.Seq != 1 || !bytes.Equal(m.Data, w.Data) {
 		t.Errorf("last is %+v, %v", m, err)
 	}
@@ -327,11 +327,11 @@ func TestPublishWaitsAndTells(t *testing.T) {
 func TestClosedBusFails(t *testing.T) {
 	t.Parallel()
 	_, b := ready(t, bustest.Options{})
-	c, err := b.Consumer(soon(t), bus.ConsumerSpec{Stream: bus.DefaultNames.Sourced, Durable: "d", Subjects: []string{"candidate.sourced"}})
+	c, err := b.Consumer(soon(t), bus.ConsumerSpec{Stream: bus.SourcedStream, Durable: "d", Subjects: []string{"candidate.sourced"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	bucket, err := b.Bucket(soon(t), bus.DefaultNames.Members)
+	bucket, err := b.Bucket(soon(t), bus.MembersBucket)
 	if err != nil {
 		t.Fatal(err)
 	}

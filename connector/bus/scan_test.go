@@ -26,7 +26,7 @@ func fill(t *testing.T, js jetstream.JetStream, n int) {
 			t.Fatal(err)
 		}
 	}
-	s, err := js.Stream(soon(t), bus.DefaultNames.Sourced)
+	s, err := js.Stream(soon(t), bus.SourcedStream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestScanReadsWhatIsThere(t *testing.T) {
 	s, b := ready(t, bustest.Options{})
 	js := library(t, s.ClientURL())
 	fill(t, js, n)
-	middle, err := b.Message(soon(t), bus.DefaultNames.Sourced, n/2)
+	middle, err := b.Message(soon(t), bus.SourcedStream, n/2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestScanReadsWhatIsThere(t *testing.T) {
 					want = append(want, uint64(i))
 				}
 			}
-			tt.spec.Stream = bus.DefaultNames.Sourced
+			tt.spec.Stream = bus.SourcedStream
 			err := b.Scan(soon(t), tt.spec, func(m bus.Stored) error {
 				got = append(got, m.Seq)
 				if body := fmt.Sprint("body ", m.Seq); (string(m.Data) == body) == tt.spec.HeadersOnly || m.Header["N"][0] != fmt.Sprint(m.Seq) || m.Time.IsZero() {
@@ -90,7 +90,7 @@ func TestScanEnds(t *testing.T) {
 	js := library(t, s.ClientURL())
 	fill(t, js, 20)
 	visited := 0
-	err := b.Scan(soon(t), bus.ScanSpec{Stream: bus.DefaultNames.Sourced}, func(m bus.Stored) error {
+	err := b.Scan(soon(t), bus.ScanSpec{Stream: bus.SourcedStream}, func(m bus.Stored) error {
 		visited++
 		_, err := js.Publish(soon(t), "candidate.sourced.acme", m.Data)
 		return err
@@ -99,14 +99,14 @@ func TestScanEnds(t *testing.T) {
 		t.Errorf("visited %d, %v; want the 18 that were there", visited, err)
 	}
 	stop := errors.New("enough")
-	if err := b.Scan(soon(t), bus.ScanSpec{Stream: bus.DefaultNames.Sourced}, func(bus.Stored) error { return stop }); !errors.Is(err, stop) {
+	if err := b.Scan(soon(t), bus.ScanSpec{Stream: bus.SourcedStream}, func(bus.Stored) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("a visitor's error: %v", err)
 	}
 	if err := b.Scan(soon(t), bus.ScanSpec{Stream: "NONE"}, func(bus.Stored) error { return nil }); !errors.Is(err, bus.ErrGone) {
 		t.Errorf("no such stream: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
-	err = b.Scan(ended, bus.ScanSpec{Stream: bus.DefaultNames.Sourced}, func(bus.Stored) error { cancel(); return nil })
+	err = b.Scan(ended, bus.ScanSpec{Stream: bus.SourcedStream}, func(bus.Stored) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end: %v", err)
 	}
@@ -126,7 +126,7 @@ func TestScanGoesOn(t *testing.T) {
 			want = append(want, i)
 		}
 	}
-	err := b.Scan(soon(t), bus.ScanSpec{Stream: bus.DefaultNames.Sourced}, func(m bus.Stored) error {
+	err := b.Scan(soon(t), bus.ScanSpec{Stream: bus.SourcedStream}, func(m bus.Stored) error {
 		got = append(got, m.Seq)
 		switch len(got) {
 		case 10:

@@ -27,14 +27,11 @@ const KeepOutcomes = 400 * 24 * time.Hour
 // DefaultSource is the CloudEvents `source` of entries, unless the connector is told another one.
 const DefaultSource = "/comeet-connector"
 
-// Ledger reads and writes the entries of one stream.
-type Ledger struct {
-	bus    *bus.Bus
-	stream string
-}
+// Ledger reads and writes the entries of the events stream.
+type Ledger struct{ bus *bus.Bus }
 
-// New returns the ledger in the stream with the given name.
-func New(b *bus.Bus, stream string) *Ledger { return &Ledger{bus: b, stream: stream} }
+// New returns the ledger on a bus.
+func New(b *bus.Bus) *Ledger { return &Ledger{bus: b} }
 
 // Entry is the state of an operation or of a candidate: its last event. The zero Entry means that there is none yet.
 type Entry struct {
@@ -114,7 +111,7 @@ func (l *Ledger) LastClaim(ctx context.Context, op Op) (Entry, error) {
 // been written over it. It returns nil if there is none.
 func (l *Ledger) HasFailed(ctx context.Context, op Op, id string) (*events.Failed, error) {
 	for from := uint64(1); ; {
-		m, err := l.bus.Next(ctx, l.stream, op.subject(events.TypeFailed), from)
+		m, err := l.bus.Next(ctx, bus.EventsStream, op.subject(events.TypeFailed), from)
 		if errors.Is(err, bus.ErrNotFound) {
 			return nil, nil
 		}
@@ -145,7 +142,7 @@ func (l *Ledger) LastStatus(ctx context.Context, account, uid string) (Entry, er
 // Forget erases all that was published of a candidate's status, the oldest first. A write that builds on an erased one loses, so
 // nobody follows the candidate from then on.
 func (l *Ledger) Forget(ctx context.Context, account, uid string) error {
-	return l.bus.EraseAll(ctx, l.stream, events.StatusSubject(account, uid))
+	return l.bus.EraseAll(ctx, bus.EventsStream, events.StatusSubject(account, uid))
 }
 
 // PutOver is Put for what is true whatever an unreadable entry may have said: it is written over such a one.
@@ -178,7 +175,7 @@ func (l *Ledger) put(ctx context.Context, subject, filter string, keep time.Dura
 	if !errors.Is(err, bus.ErrConflict) {
 		return Entry{}, false, err
 	}
-	stored, err := l.bus.Last(ctx, l.stream, filter)
+	stored, err := l.bus.Last(ctx, bus.EventsStream, filter)
 	switch {
 	case errors.Is(err, bus.ErrNotFound):
 		// What we believed to be the last is gone: expired, erased by an operator, or lost with a server's disk.
@@ -193,7 +190,7 @@ func (l *Ledger) put(ctx context.Context, subject, filter string, keep time.Dura
 }
 
 func (l *Ledger) last(ctx context.Context, filter string) (Entry, error) {
-	stored, err := l.bus.Last(ctx, l.stream, filter)
+	stored, err := l.bus.Last(ctx, bus.EventsStream, filter)
 	if errors.Is(err, bus.ErrNotFound) {
 		return Entry{}, nil
 	}

@@ -81,7 +81,7 @@ func TestEntriesAreWhereReadersLook(t *testing.T) {
 			t.Fatal(won, err)
 		}
 		before = e.Seq
-		m, err := w.bus.Message(ctx, stream, e.Seq)
+		m, err := w.bus.Message(ctx, bus.EventsStream, e.Seq)
 		if err != nil || m.Subject != tt.subject {
 			t.Fatalf("stored on %q, %v, want %q", m.Subject, err, tt.subject)
 		}
@@ -97,7 +97,7 @@ func TestEntriesAreWhereReadersLook(t *testing.T) {
 	if err != nil || !won {
 		t.Fatal(won, err)
 	}
-	m, err := w.bus.Message(ctx, stream, e.Seq)
+	m, err := w.bus.Message(ctx, bus.EventsStream, e.Seq)
 	if err != nil || m.Subject != events.StatusSubject("acme", "CA.1") || len(m.Header[jetstream.MsgTTLHeader]) != 0 {
 		t.Errorf("status stored on %q with %v, %v", m.Subject, m.Header, err)
 	}
@@ -140,7 +140,7 @@ func TestPutStatus(t *testing.T) {
 func TestPutRace(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	ledgers := []*ledger.Ledger{w.ledger, ledger.New(connect(t, w.server.ClientURL()), stream)}
+	ledgers := []*ledger.Ledger{w.ledger, ledger.New(connect(t, w.server.ClientURL()))}
 	const keys, claimants = 50, 8
 	var won [keys]atomic.Int32
 	var seen [keys][claimants]uint64
@@ -183,7 +183,7 @@ func TestPutWithLostAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	mine := ledger.New(connect(t, p.URL()), stream)
+	mine := ledger.New(connect(t, p.URL()))
 	type result struct {
 		e   ledger.Entry
 		won bool
@@ -227,7 +227,7 @@ func TestPutWithLostAnswer(t *testing.T) {
 	if r := <-overwritten; r.err != nil || r.won || r.e.Seq != after.Seq || r.e.Accepted() == nil {
 		t.Errorf("overwritten: %+v", r)
 	}
-	info, err := w.bus.StreamState(soon(t), stream, "")
+	info, err := w.bus.StreamState(soon(t), bus.EventsStream, "")
 	if err != nil || info.Messages != 3 {
 		t.Errorf("%d entries, %v; want 3", info.Messages, err)
 	}
@@ -242,7 +242,7 @@ func TestPutOverAVanishedEntry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := w.js.Stream(ctx, stream)
+	s, err := w.js.Stream(ctx, bus.EventsStream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func TestForeignEntry(t *testing.T) {
 func TestPutErrors(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	s, err := w.js.Stream(soon(t), stream)
+	s, err := w.js.Stream(soon(t), bus.EventsStream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestPutErrors(t *testing.T) {
 	if _, _, err := w.ledger.Put(soon(t), op, 0, claimed("1", "a")); !errors.Is(err, bus.ErrFull) {
 		t.Errorf("a full stream: %v", err)
 	}
-	if err := w.js.DeleteStream(soon(t), stream); err != nil {
+	if err := w.js.DeleteStream(soon(t), bus.EventsStream); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := w.ledger.Put(soon(t), op, 0, claimed("1", "a")); !errors.Is(err, bus.ErrGone) {

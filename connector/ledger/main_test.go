@@ -20,8 +20,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience bounds every wait of a test.
 var patience = bustest.Stretch(10 * time.Second)
 
-const stream = "CANDIDATE_EVENTS"
-
 // world is a ledger on a server of its own.
 type world struct {
 	server *bustest.Server
@@ -38,10 +36,10 @@ func setup(t *testing.T) *world {
 	}
 	t.Cleanup(s.Stop)
 	w := &world{server: s, bus: connect(t, s.ClientURL())}
-	if err := w.bus.Ensure(soon(t), bus.Layout{Names: bus.DefaultNames, EventsMaxBytes: 16 << 20}); err != nil {
+	if err := w.bus.Ensure(soon(t), bus.Layout{EventsMaxBytes: 16 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	w.ledger = ledger.New(w.bus, stream)
+	w.ledger = ledger.New(w.bus)
 	nc, err := nats.Connect(s.ClientURL())
 	if err != nil {
 		t.Fatal(err)

@@ -26,8 +26,6 @@ type Config struct {
 	NATSCreds string
 	// NATSServer joins a server in the same process instead of NATSURL.
 	NATSServer bus.InProcess
-	// Names are the assets' names on the bus. Empty ones default to bus.DefaultNames.
-	Names bus.Names
 	// Fallbacks are the uids of the accounts' fallback positions by the accounts' names, as the connector has them: a dry run asks
 	// for them.
 	Fallbacks map[string]string
@@ -51,14 +49,13 @@ type Client struct {
 
 // Open joins the bus. It waits for a bus that is not up, until ctx ends. It fails if the connector's streams are not there.
 func Open(ctx context.Context, cfg Config) (*Client, error) {
-	cfg.Names = cfg.Names.WithDefaults()
 	cfg.EventSource = cmp.Or(cfg.EventSource, ledger.DefaultSource)
 	b, err := bus.Connect(ctx, bus.Config{URL: cfg.NATSURL, Creds: cfg.NATSCreds, Server: cfg.NATSServer, Name: "comeet-connector ops", OnEvent: bus.LogEvents(cfg.Log)})
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, bus: b, ledger: ledger.New(b, cfg.Names.Events)}
-	for name, created := range map[string]*time.Time{cfg.Names.DeadLetters: &c.lettersCreated, cfg.Names.Sourced: &c.sourcedCreated} {
+	c := &Client{cfg: cfg, bus: b, ledger: ledger.New(b)}
+	for name, created := range map[string]*time.Time{bus.DeadLettersStream: &c.lettersCreated, bus.SourcedStream: &c.sourcedCreated} {
 		st, err := b.StreamState(ctx, name, "")
 		if err != nil {
 			b.Close()

@@ -39,7 +39,7 @@ func setup(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	if err := b.Ensure(soon(t), bus.Layout{Names: bus.DefaultNames, EventsMaxBytes: 16 << 20}); err != nil {
+	if err := b.Ensure(soon(t), bus.Layout{EventsMaxBytes: 16 << 20}); err != nil {
 		t.Fatal(err)
 	}
 	w := &world{url: s.ClientURL()}
@@ -73,7 +73,7 @@ func soon(t *testing.T) context.Context {
 func TestOpenNeedsItsStreams(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	if err := w.js.DeleteStream(soon(t), bus.DefaultNames.DeadLetters); err != nil {
+	if err := w.js.DeleteStream(soon(t), bus.DeadLettersStream); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ops.Open(soon(t), ops.Config{NATSURL: w.url}); !errors.Is(err, bus.ErrGone) || !strings.Contains(err.Error(), "setup --apply") {
@@ -106,7 +106,7 @@ func TestExplainTellsProgress(t *testing.T) {
 	}
 	told := 0
 	_, err := w.client(t).Explain(soon(t), "nobody", ops.ExplainOptions{Progress: func(stream string, read int) {
-		if told++; stream != bus.DefaultNames.Sourced || read != n {
+		if told++; stream != bus.SourcedStream || read != n {
 			t.Errorf("%d of %s", read, stream)
 		}
 	}})

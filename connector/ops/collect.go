@@ -131,7 +131,7 @@ func (x *collector) findLetter(ctx context.Context) error {
 			x.addOperation(ledger.Op{Account: gone.Note.Account, ID: gone.Note.Operation})
 			return nil
 		}
-		return x.scan(ctx, x.cfg.Names.Events, []string{events.SubmissionSubject(events.TypeFailed, "*", "*")}, func(m bus.Stored) {
+		return x.scan(ctx, bus.EventsStream, []string{events.SubmissionSubject(events.TypeFailed, "*", "*")}, func(m bus.Stored) {
 			e, _ := events.Decode(m.Header, m.Data)
 			if f, ok := e.Data.(*events.Failed); ok && f.DeadLetter != nil && f.DeadLetter.Sequence == seq {
 				x.addOperation(ledger.Op{Account: f.Account, ID: f.Operation})
@@ -168,7 +168,7 @@ func (x *collector) findUID(ctx context.Context) error {
 // not stored yet.
 func (x *collector) findMentioned(ctx context.Context) error {
 	x.searchFor(x.id)
-	err := x.scan(ctx, x.cfg.Names.Events, []string{events.SubmissionSubject("candidate.submission.*", "*", "*")}, func(m bus.Stored) {
+	err := x.scan(ctx, bus.EventsStream, []string{events.SubmissionSubject("candidate.submission.*", "*", "*")}, func(m bus.Stored) {
 		if !x.mayMention(m) {
 			return
 		}
@@ -271,7 +271,7 @@ func (x *collector) readEntry(ctx context.Context, op ledger.Op, r record) error
 	_, sourced, candidate, uid := named(r.event)
 	x.searchFor(sourced, candidate)
 	x.searchAll = x.searchAll || isErased(r.event)
-	x.addEntry(HistoryEntry{Time: r.stored, Stream: x.cfg.Names.Events, Seq: r.seq, Who: actor(r.event), What: describe(r.event), Operation: op.ID})
+	x.addEntry(HistoryEntry{Time: r.stored, Stream: bus.EventsStream, Seq: r.seq, Who: actor(r.event), What: describe(r.event), Operation: op.ID})
 	if uid != "" && !x.uids[[2]string{op.Account, uid}] {
 		x.uids[[2]string{op.Account, uid}] = true
 		statuses, err := x.records(ctx, events.StatusSubject(op.Account, uid))
@@ -279,7 +279,7 @@ func (x *collector) readEntry(ctx context.Context, op ledger.Op, r record) error
 			return err
 		}
 		for _, s := range statuses {
-			x.addEntry(HistoryEntry{Time: s.stored, Stream: x.cfg.Names.Events, Seq: s.seq, Who: "Comeet", What: describe(s.event), Operation: op.ID})
+			x.addEntry(HistoryEntry{Time: s.stored, Stream: bus.EventsStream, Seq: s.seq, Who: "Comeet", What: describe(s.event), Operation: op.ID})
 		}
 	}
 	if f, ok := r.event.Data.(*events.Failed); ok && f.DeadLetter != nil {
@@ -290,7 +290,7 @@ func (x *collector) readEntry(ctx context.Context, op ledger.Op, r record) error
 
 // readLetter looks where the original of a refused event is.
 func (x *collector) readLetter(ctx context.Context, f *events.Failed) error {
-	stream, seq := x.cfg.Names.DeadLetters, f.DeadLetter.Sequence
+	stream, seq := bus.DeadLettersStream, f.DeadLetter.Sequence
 	m, err := x.bus.Message(ctx, stream, seq)
 	if err == nil {
 		if l, ok := letterOf(m); ok {
@@ -307,7 +307,7 @@ func (x *collector) readLetter(ctx context.Context, f *events.Failed) error {
 // readNotes reads what an operator did with a letter, and goes on with what came of it.
 func (x *collector) readNotes(ctx context.Context, account string, seq uint64) error {
 	for _, action := range []Action{ActionReplayed, ActionDiscarded} {
-		m, err := x.bus.Last(ctx, x.cfg.Names.DeadLetters, ledger.NoteSubject(ledger.Op{Account: account, ID: "*"}, string(action), seq))
+		m, err := x.bus.Last(ctx, bus.DeadLettersStream, ledger.NoteSubject(ledger.Op{Account: account, ID: "*"}, string(action), seq))
 		if errors.Is(err, bus.ErrNotFound) {
 			continue
 		}
@@ -320,7 +320,7 @@ func (x *collector) readNotes(ctx context.Context, account string, seq uint64) e
 		}
 		x.addOperation(ledger.Op{Account: n.Account, ID: n.Operation})
 		x.addOperation(ledger.Op{Account: n.Account, ID: n.ReplayOperation})
-		x.addEntry(HistoryEntry{Time: m.Time, Stream: x.cfg.Names.DeadLetters, Seq: m.Seq, Who: "operator", What: fmt.Sprintf("dead letter %d was %s", n.Seq, n), Operation: n.Operation})
+		x.addEntry(HistoryEntry{Time: m.Time, Stream: bus.DeadLettersStream, Seq: m.Seq, Who: "operator", What: fmt.Sprintf("dead letter %d was %s", n.Seq, n), Operation: n.Operation})
 	}
 	return nil
 }
@@ -334,12 +334,12 @@ func (x *collector) readSourcedStream(ctx context.Context) error {
 	}
 	var marks []mark
 	var owns []ledger.Op
-	err := x.scan(ctx, x.cfg.Names.Sourced, nil, func(m bus.Stored) {
+	err := x.scan(ctx, bus.SourcedStream, nil, func(m bus.Stored) {
 		account, ok := events.AccountOfSubject(m.Subject)
 		if !ok {
 			return
 		}
-		id := ledger.Identity{Stream: x.cfg.Names.Sourced, Created: x.sourcedCreated, Seq: m.Seq, Replay: ledger.ReplayOf(m.Header)}
+		id := ledger.Identity{Stream: bus.SourcedStream, Created: x.sourcedCreated, Seq: m.Seq, Replay: ledger.ReplayOf(m.Header)}
 		nameless := ledger.Op{Account: account}.Of(id)
 		if x.ops[nameless] == nil && !x.mayMention(m) {
 			return
@@ -358,7 +358,7 @@ func (x *collector) readSourcedStream(ctx context.Context) error {
 		} else if x.ops[s.Op].State == string(events.StateErased) {
 			owns = append(owns, s.Op.Of(s.Identity))
 		}
-		entry := HistoryEntry{Time: m.Time, Stream: x.cfg.Names.Sourced, Seq: m.Seq, Who: cmp.Or(s.Identity.Source, "unknown"), What: describeSourced(s, invalid), Operation: s.Op.ID}
+		entry := HistoryEntry{Time: m.Time, Stream: bus.SourcedStream, Seq: m.Seq, Who: cmp.Or(s.Identity.Source, "unknown"), What: describeSourced(s, invalid), Operation: s.Op.ID}
 		if id.Replay != "" {
 			entry.Who = "operator"
 		}

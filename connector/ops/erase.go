@@ -151,7 +151,7 @@ func (e *eraser) erase(ctx context.Context, o EraseOptions) (begun bool, err err
 
 // readEvents finds claims, outcomes and statuses.
 func (e *eraser) readEvents(ctx context.Context) error {
-	return e.scan(ctx, e.cfg.Names.Events, nil, func(m bus.Stored) {
+	return e.scan(ctx, bus.EventsStream, nil, func(m bus.Stored) {
 		account, ok := events.AccountOfSubject(m.Subject)
 		if !ok {
 			return
@@ -169,7 +169,7 @@ func (e *eraser) readEvents(ctx context.Context) error {
 			return
 		}
 		e.outcomes[entry.Event.ID()] = true
-		about := ErasedMessage{Stream: e.cfg.Names.Events, Seq: m.Seq, Operation: a.op.ID, What: "outcome"}
+		about := ErasedMessage{Stream: bus.EventsStream, Seq: m.Seq, Operation: a.op.ID, What: "outcome"}
 		letter := ""
 		switch d := entry.Event.Data.(type) {
 		case *events.StatusChanged:
@@ -214,7 +214,7 @@ func (a *target) cameFrom(ref *events.SourcedRef) {
 
 // readSourced finds the sourced events.
 func (e *eraser) readSourced(ctx context.Context) error {
-	stream := e.cfg.Names.Sourced
+	stream := bus.SourcedStream
 	return e.scan(ctx, stream, nil, func(m bus.Stored) {
 		account, ok := events.AccountOfSubject(m.Subject)
 		if !ok {
@@ -232,7 +232,7 @@ func (e *eraser) readSourced(ctx context.Context) error {
 
 // readLetters finds the dead letters and the notes on them.
 func (e *eraser) readLetters(ctx context.Context) error {
-	stream := e.cfg.Names.DeadLetters
+	stream := bus.DeadLettersStream
 	return e.scan(ctx, stream, nil, func(m bus.Stored) {
 		l, ok := letterOf(m)
 		if !ok {
@@ -395,7 +395,7 @@ func (e *eraser) writeErased(ctx context.Context) error {
 func (e *eraser) remove(ctx context.Context) error {
 	out := e.result()
 	if len(out.Files) > 0 {
-		files, err := e.bus.Objects(ctx, e.cfg.Names.Files)
+		files, err := e.bus.Objects(ctx, bus.FilesStore)
 		if errors.Is(err, bus.ErrGone) {
 			out.Files, err = nil, nil
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/comeet-connector/comeet-connector/comeet"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -112,7 +113,7 @@ func (x *collector) askComeet(ctx context.Context, account, uid string) error {
 
 // history puts everything into its order.
 func (x *collector) history() *History {
-	stream := map[string]int{x.cfg.Names.Sourced: 0, x.cfg.Names.DeadLetters: 1, x.cfg.Names.Events: 2, "": 3}
+	stream := map[string]int{bus.SourcedStream: 0, bus.DeadLettersStream: 1, bus.EventsStream: 2, "": 3}
 	slices.SortStableFunc(x.entries, func(a, b HistoryEntry) int {
 		if a.Stream == "" || b.Stream == "" {
 			return cmp.Compare(stream[a.Stream], stream[b.Stream]) // the present comes last, whatever Comeet's clock says

@@ -73,7 +73,7 @@ func (c *Client) List(ctx context.Context, f LetterFilter) ([]DeadLetter, error)
 	known := map[uint64]*DeadLetter{}
 	var oldest time.Time
 	err := c.bus.Scan(ctx, bus.ScanSpec{
-		Stream: c.cfg.Names.DeadLetters, Filters: []string{ledger.LetterSubject(ledger.Op{Account: account, ID: "*"})}, Since: f.Since, HeadersOnly: true,
+		Stream: bus.DeadLettersStream, Filters: []string{ledger.LetterSubject(ledger.Op{Account: account, ID: "*"})}, Since: f.Since, HeadersOnly: true,
 	}, func(m bus.Stored) error {
 		if l, ok := letterOf(m); ok {
 			known[l.Seq] = l
@@ -87,7 +87,7 @@ func (c *Client) List(ctx context.Context, f LetterFilter) ([]DeadLetter, error)
 		return nil, err
 	}
 	err = c.bus.Scan(ctx, bus.ScanSpec{
-		Stream: c.cfg.Names.Events, Filters: []string{events.SubmissionSubject(events.TypeFailed, account, "*")}, Since: oldest.Add(-streamsDisagree),
+		Stream: bus.EventsStream, Filters: []string{events.SubmissionSubject(events.TypeFailed, account, "*")}, Since: oldest.Add(-streamsDisagree),
 	}, func(m bus.Stored) error {
 		e, err := events.Decode(m.Header, m.Data)
 		if failed, ok := e.Data.(*events.Failed); err == nil && ok && failed.DeadLetter != nil {
@@ -200,7 +200,7 @@ type opened struct {
 
 // open reads a letter. A *LetterNotFoundError if there is none.
 func (c *Client) open(ctx context.Context, seq uint64) (*opened, error) {
-	m, err := c.bus.Message(ctx, c.cfg.Names.DeadLetters, seq)
+	m, err := c.bus.Message(ctx, bus.DeadLettersStream, seq)
 	var l *DeadLetter
 	ok := false
 	if err == nil {
@@ -247,7 +247,7 @@ type record struct {
 func (c *Client) records(ctx context.Context, subject string) ([]record, error) {
 	var out []record
 	for from := uint64(1); ; {
-		m, err := c.bus.Next(ctx, c.cfg.Names.Events, subject, from)
+		m, err := c.bus.Next(ctx, bus.EventsStream, subject, from)
 		if errors.Is(err, bus.ErrNotFound) {
 			return out, nil
 		}

@@ -74,12 +74,12 @@ func (c *Client) archive(ctx context.Context, o *opened, n Note) error {
 	if err != nil && !errors.Is(err, bus.ErrConflict) {
 		return fmt.Errorf("note what was done with dead letter %d: %w", o.Seq, err)
 	}
-	return c.bus.Erase(ctx, c.cfg.Names.DeadLetters, o.Seq)
+	return c.bus.Erase(ctx, bus.DeadLettersStream, o.Seq)
 }
 
 // note reads the last note about a letter; the event's tokens and action may be "*". nil if there is none.
 func (c *Client) note(ctx context.Context, event ledger.Op, action string, seq uint64) (*Note, error) {
-	m, err := c.bus.Last(ctx, c.cfg.Names.DeadLetters, ledger.NoteSubject(event, action, seq))
+	m, err := c.bus.Last(ctx, bus.DeadLettersStream, ledger.NoteSubject(event, action, seq))
 	if errors.Is(err, bus.ErrNotFound) {
 		return nil, nil
 	}

@@ -20,7 +20,7 @@ func (c *Client) PauseAccount(ctx context.Context, account, reason string) error
 	if err := owner.PauseAccount(ctx, bucket, account, reason); err != nil {
 		return err
 	}
-	served, err := c.bus.HasConsumer(ctx, c.cfg.Names.Sourced, owner.ConsumerOf(account))
+	served, err := c.bus.HasConsumer(ctx, bus.SourcedStream, owner.ConsumerOf(account))
 	if err == nil && !served {
 		c.cfg.Log.Warn().Str("account", account).Msg("no connector has served an account of this name yet; check the spelling")
 	}
@@ -39,7 +39,7 @@ func (c *Client) ResumeAccount(ctx context.Context, account string) (paused bool
 
 // PausedAccounts lists the accounts that are paused, by name. Errors: the bus's, the context's.
 func (c *Client) PausedAccounts(ctx context.Context) ([]owner.Pause, error) {
-	bucket, err := c.bus.Bucket(ctx, c.cfg.Names.Accounts)
+	bucket, err := c.bus.Bucket(ctx, bus.AccountsBucket)
 	if err != nil {
 		return nil, err
 	}
@@ -51,5 +51,5 @@ func (c *Client) accounts(ctx context.Context, account string) (*bus.Bucket, err
 	if err := events.CheckAccount(account); err != nil {
 		return nil, err
 	}
-	return c.bus.Bucket(ctx, c.cfg.Names.Accounts)
+	return c.bus.Bucket(ctx, bus.AccountsBucket)
 }

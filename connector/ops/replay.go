@@ -321,7 +321,7 @@ func (r *replay) positionsOf(ctx context.Context, account string) ([]positions.P
 	if list, ok := r.known[account]; ok {
 		return list, nil
 	}
-	bucket, err := r.bus.Bucket(ctx, r.cfg.Names.Positions)
+	bucket, err := r.bus.Bucket(ctx, bus.PositionsBucket)
 	if err != nil {
 		return nil, err
 	}

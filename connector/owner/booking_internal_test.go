@@ -23,10 +23,10 @@ func bookingsOn(t *testing.T, url string) *Bookings {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	if err := b.Ensure(t.Context(), bus.Layout{Names: bus.DefaultNames, EventsMaxBytes: 1 << 20}); err != nil {
+	if err := b.Ensure(t.Context(), bus.Layout{EventsMaxBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	cursors, err := b.Bucket(t.Context(), bus.DefaultNames.Cursors)
+	cursors, err := b.Bucket(t.Context(), bus.CursorsBucket)
 	if err != nil {
 		t.Fatal(err)
 	}

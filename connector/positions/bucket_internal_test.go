@@ -31,10 +31,10 @@ func TestReadWhatWasStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	if err := b.Ensure(ctx, bus.Layout{Names: bus.DefaultNames, EventsMaxBytes: 1 << 20}); err != nil {
+	if err := b.Ensure(ctx, bus.Layout{EventsMaxBytes: 1 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	bucket, err := b.Bucket(ctx, bus.DefaultNames.Positions)
+	bucket, err := b.Bucket(ctx, bus.PositionsBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
