@@ -162,7 +162,7 @@ func NewClient(creds Credentials, opts ...Option) (*Client, error) {
 			return nil, fmt.Errorf("comeet: %w", err)
 		}
 	}
-	if c.base.Scheme == "http" && !c.plainHTTP && !loopback(c.base.Hostname()) {
+	if c.base.Scheme == "http" && !c.plainHTTP && !IsLoopback(c.base.Hostname()) {
 		return nil, errors.New("comeet: WithBaseURL: plain http would send the token in clear; use https or WithPlainHTTP")
 	}
 	if c.transport == nil {
@@ -202,7 +202,8 @@ func NewTransport() *http.Transport {
 	}
 }
 
-func loopback(host string) bool {
+// IsLoopback reports whether host is this machine by name or address: then plain http leaves nothing readable on a network.
+func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
 
@@ -165,7 +164,7 @@ func (c Config) Validate() error {
 		if a.Credentials == nil {
 			refuse("account %q has no API key or secret", a.Name)
 		}
-		if u, err := url.Parse(a.BaseURL); err == nil && u.Scheme == "http" && !c.PlainHTTP && !isLoopback(u.Hostname()) {
+		if u, err := url.Parse(a.BaseURL); err == nil && u.Scheme == "http" && !c.PlainHTTP && !comeet.IsLoopback(u.Hostname()) {
 			refuse("account %q: COMEET_BASE_URL is plain http: tokens and personal data would cross the network readably; use https, or set COMEET_PLAIN_HTTP if you must", a.Name)
 		}
 		if off := a.RateLimit == (comeet.Limit{}) && c.NoRateLimit; !off && a.RateLimit.Requests < 10 {
@@ -244,11 +243,6 @@ func (c Config) isProxied() bool {
 		}
 	}
 	return false
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 func (c Config) layout() bus.Layout {
