@@ -84,7 +84,7 @@ func (c *capacity) run(ctx context.Context, b *bus.Bus, stream string, created t
 	for {
 		st, err := b.StreamState(ctx, stream, "")
 		switch {
-		case errors.Is(err, bus.ErrGone), err == nil && !st.Created.Equal(created):
+		case errors.Is(err, bus.ErrAssetDeleted), err == nil && !st.Created.Equal(created):
 			lost()
 			return
 		case err == nil:

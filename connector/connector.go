@@ -215,12 +215,12 @@ func (c *Connector) errLedgerLost() error { return ledgerLostError{bus.EventsStr
 // ledgerKept refuses a bus on which the connector has worked before, as the cursors tell, and whose
 // events stream is missing.
 func (c *Connector) ledgerKept(ctx context.Context, b *bus.Bus) error {
-	if _, err := b.StreamState(ctx, bus.EventsStream, ""); !errors.Is(err, bus.ErrGone) {
+	if _, err := b.StreamState(ctx, bus.EventsStream, ""); !errors.Is(err, bus.ErrAssetDeleted) {
 		return err
 	}
 	_, err := b.Bucket(ctx, bus.CursorsBucket)
 	switch {
-	case errors.Is(err, bus.ErrGone):
+	case errors.Is(err, bus.ErrAssetDeleted):
 		return nil
 	case err != nil:
 		return err

@@ -50,7 +50,7 @@ func (a *account) take(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, bus.ErrGone):
+		case errors.Is(err, bus.ErrAssetDeleted):
 			return err
 		case err != nil && !errors.Is(err, context.Canceled):
 			a.log.Warn().Err(err).Msg("could not fetch; trying again")

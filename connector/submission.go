@@ -68,7 +68,7 @@ func (a *account) handle(intake context.Context, m *bus.Msg, permit *comeet.Perm
 	defer permit.Release()
 	a.progress.note()
 	candidateID := ""
-	seq, stored, err := m.Place()
+	seq, stored, err := m.Metadata()
 	if err == nil {
 		if !a.heartbeats.add(seq, m) {
 			return
@@ -96,7 +96,7 @@ func (a *account) handle(intake context.Context, m *bus.Msg, permit *comeet.Perm
 		a.log.Error().Err(err).Str("candidate_id", candidateID).Dur("again_in", later.delay).
 			Msg("event has no outcome yet; it stays in its stream and comes again")
 	}
-	_ = m.Later(max(later.delay, 100*time.Millisecond))
+	_ = m.NakWithDelay(max(later.delay, 100*time.Millisecond))
 }
 
 // decode reads a delivered message. An event that breaks the contract comes with the reason, and with

@@ -154,15 +154,15 @@ func (l Layout) assets(replicas int) []asset {
 // server's default stops at 1,000.
 const MaxConsumers = 100_000
 
-// Contradiction is a setting on the bus that breaks a promise.
-type Contradiction struct{ Asset, Setting, Why string }
+// ContradictionError is a setting on the bus that breaks a promise.
+type ContradictionError struct{ Asset, Setting, Why string }
 
-func (c Contradiction) Error() string {
+func (c ContradictionError) Error() string {
 	return fmt.Sprintf("stream %s: %s: %s", c.Asset, c.Setting, c.Why)
 }
 
 // Ensure creates what is missing of the layout and checks what exists. It changes nothing that exists. It waits for a bus
-// that does not answer, and refuses a server that is too old or has too little room before it makes anything; its error joins every Contradiction found.
+// that does not answer, and refuses a server that is too old or has too little room before it makes anything; its error joins every ContradictionError found.
 func (b *Bus) Ensure(ctx context.Context, l Layout) error {
 	if err := b.checkServer(ctx); err != nil {
 		return err
@@ -182,7 +182,7 @@ func (b *Bus) Ensure(ctx context.Context, l Layout) error {
 		}
 		for _, r := range a.rules {
 			if !r.holds(have, a.want) {
-				wrong = append(wrong, Contradiction{Asset: a.want.Name, Setting: r.setting, Why: r.why})
+				wrong = append(wrong, ContradictionError{Asset: a.want.Name, Setting: r.setting, Why: r.why})
 			}
 		}
 	}

@@ -34,8 +34,8 @@ var (
 	ErrFull = errors.New("bus: no room: raise the stream's max_bytes, or the account's storage limit")
 	// ErrTooLarge means that the message exceeds the server's max_payload or the stream's limit; nothing was stored.
 	ErrTooLarge = errors.New("bus: the message is larger than the server accepts")
-	// ErrGone means that the stream or consumer was deleted under us.
-	ErrGone = errors.New("bus: the stream or consumer is gone")
+	// ErrAssetDeleted means that the stream or consumer was deleted under us.
+	ErrAssetDeleted = errors.New("bus: the stream or consumer is gone")
 )
 
 // attemptTimeout bounds one try of a request; the try is repeated while the caller's context lives.
@@ -89,23 +89,23 @@ type Bus struct {
 	notify func(ConnEvent)
 	// clock is the last trusted look at the server's clock; nil before the first.
 	clock atomic.Pointer[clockLook]
-	// line holds a context that ends when the connection breaks, comes back or is closed: what was asked before gets no answer.
-	line atomic.Pointer[line]
+	// epoch holds a context that ends when the connection breaks, comes back or is closed: what was asked before gets no answer.
+	epoch atomic.Pointer[connEpoch]
 	// denied holds the server's last complaint about a missing permission.
 	denied atomic.Pointer[denial]
 	// streams holds bound handles by stream name.
 	streams sync.Map
 }
 
-// line is the time between two changes of the connection.
-type line struct {
+// connEpoch is the time between two changes of the connection.
+type connEpoch struct {
 	ctx context.Context
 	end context.CancelFunc
 }
 
-func newLine() *line {
+func newConnEpoch() *connEpoch {
 	ctx, end := context.WithCancel(context.Background())
-	return &line{ctx, end}
+	return &connEpoch{ctx, end}
 }
 
 // denial is a complaint that the server sends on its own, while the request that it is about just stays without answer.
@@ -123,7 +123,7 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 		notify = func(ConnEvent) {}
 	}
 	b := &Bus{notify: notify}
-	b.line.Store(newLine())
+	b.epoch.Store(newConnEpoch())
 	opts := []nats.Option{
 		nats.Name(cfg.Name),
 		nats.MaxReconnects(-1),
@@ -133,17 +133,17 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			b.line.Swap(newLine()).end()
+			b.epoch.Swap(newConnEpoch()).end()
 			notify(ConnEvent{State: "disconnected", Err: err})
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { notify(ConnEvent{State: "disconnected", Err: err}) }),
 		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			b.line.Swap(newLine()).end()
+			b.epoch.Swap(newConnEpoch()).end()
 			notify(ConnEvent{State: "connected", Server: nc.ConnectedServerName()})
 		}),
 		nats.ClosedHandler(func(nc *nats.Conn) {
-			b.line.Load().end()
+			b.epoch.Load().end()
 			notify(ConnEvent{State: "closed", Err: nc.LastError()})
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
@@ -265,7 +265,7 @@ type StreamState struct {
 }
 
 // StreamState looks at a stream and takes its server's clock for Now. With a filter it also counts messages per subject.
-// ErrGone if the stream does not exist.
+// ErrAssetDeleted if the stream does not exist.
 func (b *Bus) StreamState(ctx context.Context, stream, filter string) (StreamState, error) {
 	var st StreamState
 	err := b.try(ctx, func(ctx context.Context) error {

@@ -94,7 +94,7 @@ func TestCluster(t *testing.T) {
 	for ctx := soon(t); taken < 1 && ctx.Err() == nil; {
 		// A pull may end with an error while the consumer's leader is chosen.
 		err := cons.Fetch(ctx, 1, func(m *bus.Msg) { taken++; _ = m.Ack() })
-		if errors.Is(err, bus.ErrGone) {
+		if errors.Is(err, bus.ErrAssetDeleted) {
 			t.Fatal(err)
 		}
 	}

@@ -210,7 +210,7 @@ func TestNowIsTheServersClock(t *testing.T) {
 	if m.Time.Before(before.Add(-slack)) || m.Time.After(after.Add(slack)) {
 		t.Errorf("stored %v, between %v and %v", m.Time, before, after)
 	}
-	if _, err := b.StreamState(ctx, "NOTHING", ""); !errors.Is(err, bus.ErrGone) {
+	if _, err := b.StreamState(ctx, "NOTHING", ""); !errors.Is(err, bus.ErrAssetDeleted) {
 		t.Errorf("a stream that is not there: %v", err)
 	}
 }

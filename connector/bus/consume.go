@@ -72,7 +72,7 @@ func (b *Bus) HasConsumer(ctx context.Context, stream, durable string) (bool, er
 		_, err := b.js.Consumer(ctx, stream, durable)
 		return err
 	})
-	if err == nil || errors.Is(err, ErrGone) {
+	if err == nil || errors.Is(err, ErrAssetDeleted) {
 		return err == nil, nil
 	}
 	return false, fmt.Errorf("look for consumer %s on stream %s: %w", durable, stream, err)
@@ -91,14 +91,14 @@ const fetchHeartbeat = 2 * time.Second
 
 // Fetch asks for up to n messages and calls handle for each as it arrives, in order; handle must not block. It returns
 // nil when n have come, the pull has expired (30 s), or the connection broke, a server stopped or another leads, so that
-// the pull is forgotten: ask again. While there is no connection it waits. ErrGone if stream or consumer was deleted; the cause if ctx
+// the pull is forgotten: ask again. While there is no connection it waits. ErrAssetDeleted if stream or consumer was deleted; the cause if ctx
 // ended; else what went wrong with this pull. Messages that were on their way when ctx ended come again after AckWait.
 func (c *Consumer) Fetch(ctx context.Context, n int, handle func(*Msg)) error {
 	// The client library never lets go of the subscription of a pull that it could not send.
 	if !c.bus.untilConnected(ctx, 0) {
 		return fmt.Errorf("fetch from consumer %s: %w", c.spec.Durable, c.bus.ended(ctx))
 	}
-	now := c.bus.line.Load()
+	now := c.bus.epoch.Load()
 	reconnects := c.bus.nc.Stats().Reconnects
 	// Without ctx's deadline, which the library would take for the pull's expiry and refuse if it is near.
 	pull, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -122,7 +122,7 @@ func (c *Consumer) Fetch(ctx context.Context, n int, handle func(*Msg)) error {
 			changed = nil
 			if c.bus.nc.IsConnected() && c.bus.nc.Stats().Reconnects == reconnects {
 				// News of the reconnect that came before this pull.
-				changed = c.bus.line.Load().ctx.Done()
+				changed = c.bus.epoch.Load().ctx.Done()
 				continue
 			}
 			cancel()
@@ -144,7 +144,7 @@ func (c *Consumer) Fetch(ctx context.Context, n int, handle func(*Msg)) error {
 	return fmt.Errorf("fetch from consumer %s: %w", c.spec.Durable, err)
 }
 
-// State looks at the consumer: how many messages wait and how many are out. ErrGone if it was deleted.
+// State looks at the consumer: how many messages wait and how many are out. ErrAssetDeleted if it was deleted.
 func (c *Consumer) State(ctx context.Context) (ConsumerState, error) {
 	var st ConsumerState
 	err := c.bus.try(ctx, func(ctx context.Context) error {
@@ -210,8 +210,8 @@ func (m *Msg) Header() map[string][]string { return m.m.Headers() }
 // Data is the message's body.
 func (m *Msg) Data() []byte { return m.m.Data() }
 
-// Place says where the message is stored and since when, by the server's clock.
-func (m *Msg) Place() (seq uint64, stored time.Time, err error) {
+// Metadata says where the message is stored and since when, by the server's clock.
+func (m *Msg) Metadata() (seq uint64, stored time.Time, err error) {
 	meta, err := m.m.Metadata()
 	if err != nil {
 		return 0, time.Time{}, fmt.Errorf("read a delivery's metadata: %w", err)
@@ -228,5 +228,5 @@ func (m *Msg) Term(reason string) error { return m.m.TermWithReason(reason) }
 // InProgress asks for another AckWait.
 func (m *Msg) InProgress() error { return m.m.InProgress() }
 
-// Later gives the message back, to come again after the delay; until then it holds one of MaxAckPending.
-func (m *Msg) Later(delay time.Duration) error { return m.m.NakWithDelay(delay) }
+// NakWithDelay gives the message back, to come again after the delay; until then it holds one of MaxAckPending.
+func (m *Msg) NakWithDelay(delay time.Duration) error { return m.m.NakWithDelay(delay) }

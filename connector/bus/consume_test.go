@@ -85,7 +85,7 @@ func TestFetchTakesOnlyWhatWasAskedFor(t *testing.T) {
 		st, err := c.State(soon(t))
 		return err == nil && st == want
 	})
-	if seq, stored, err := got[1].Place(); err != nil || seq != 2 || time.Since(stored).Abs() > time.Minute {
+	if seq, stored, err := got[1].Metadata(); err != nil || seq != 2 || time.Since(stored).Abs() > time.Minute {
 		t.Errorf("place is %d, %v, %v", seq, stored, err)
 	}
 	for _, m := range got {
@@ -138,7 +138,7 @@ func TestFetchRedelivery(t *testing.T) {
 	first := fetch(t, c, 4)
 	begun := time.Now()
 	later, kept, refused := first[1], first[2], first[3]
-	if err := errors.Join(later.Later(2*ackWait), refused.Term("refused")); err != nil {
+	if err := errors.Join(later.NakWithDelay(2*ackWait), refused.Term("refused")); err != nil {
 		t.Fatal(err)
 	}
 	// kept shows signs of life until the first, of which nothing is heard, and the later one are back.
@@ -232,22 +232,22 @@ func TestFetchGone(t *testing.T) {
 			if err := remove(soon(t), s, t); err != nil {
 				t.Fatal(err)
 			}
-			if err := <-done; !errors.Is(err, bus.ErrGone) {
-				t.Errorf("the pull that waited: %v, want ErrGone", err)
+			if err := <-done; !errors.Is(err, bus.ErrAssetDeleted) {
+				t.Errorf("the pull that waited: %v, want ErrAssetDeleted", err)
 			}
-			if err := c.Fetch(soon(t), 1, func(*bus.Msg) {}); !errors.Is(err, bus.ErrGone) {
-				t.Errorf("the next pull: %v, want ErrGone", err)
+			if err := c.Fetch(soon(t), 1, func(*bus.Msg) {}); !errors.Is(err, bus.ErrAssetDeleted) {
+				t.Errorf("the next pull: %v, want ErrAssetDeleted", err)
 			}
-			if _, err := c.State(soon(t)); !errors.Is(err, bus.ErrGone) {
-				t.Errorf("state: %v, want ErrGone", err)
+			if _, err := c.State(soon(t)); !errors.Is(err, bus.ErrAssetDeleted) {
+				t.Errorf("state: %v, want ErrAssetDeleted", err)
 			}
 		})
 	}
 	t.Run("no stream to begin with", func(t *testing.T) {
 		t.Parallel()
 		b := connect(t, start(t, bustest.Options{}).ClientURL(), nil)
-		if _, err := b.Consumer(soon(t), spec(time.Minute)); !errors.Is(err, bus.ErrGone) {
-			t.Errorf("got %v, want ErrGone", err)
+		if _, err := b.Consumer(soon(t), spec(time.Minute)); !errors.Is(err, bus.ErrAssetDeleted) {
+			t.Errorf("got %v, want ErrAssetDeleted", err)
 		}
 	})
 }
@@ -281,7 +281,7 @@ func TestFetchThroughRestart(t *testing.T) {
 	go func() {
 		var got []*bus.Msg
 		for len(got) == 0 && ctx.Err() == nil {
-			if err := c.Fetch(ctx, 1, func(m *bus.Msg) { got = append(got, m) }); errors.Is(err, bus.ErrGone) {
+			if err := c.Fetch(ctx, 1, func(m *bus.Msg) { got = append(got, m) }); errors.Is(err, bus.ErrAssetDeleted) {
 				t.Error(err)
 			}
 		}

@@ -56,7 +56,7 @@ func TestEraseAll(t *testing.T) {
 	if err != nil || len(st.Subjects) != 1 || st.Subjects["candidate.sourced.other"] != 2 {
 		t.Errorf("left: %v, %v", st.Subjects, err)
 	}
-	if err := b.EraseAll(soon(t), "NONE", "x"); !errors.Is(err, bus.ErrGone) {
+	if err := b.EraseAll(soon(t), "NONE", "x"); !errors.Is(err, bus.ErrAssetDeleted) {
 		t.Errorf("of a stream that is not there: %v", err)
 	}
 }

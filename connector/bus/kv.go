@@ -15,7 +15,7 @@ type Bucket struct {
 	kv  jetstream.KeyValue
 }
 
-// Bucket binds a bucket that exists. ErrGone if it does not.
+// Bucket binds a bucket that exists. ErrAssetDeleted if it does not.
 func (b *Bus) Bucket(ctx context.Context, name string) (*Bucket, error) {
 	out := &Bucket{bus: b}
 	err := b.try(ctx, func(ctx context.Context) error {
@@ -75,7 +75,7 @@ const operationHeader = "KV-Operation"
 // allTimeout bounds one try to read a whole bucket.
 const allTimeout = 30 * time.Second
 
-// All reads every key that starts with prefix and a dot. ErrGone if the bucket was deleted.
+// All reads every key that starts with prefix and a dot. ErrAssetDeleted if the bucket was deleted.
 func (k *Bucket) All(ctx context.Context, prefix string) (map[string][]byte, error) {
 	var out map[string][]byte
 	err := k.bus.tryWithin(ctx, allTimeout, func(ctx context.Context) error {

@@ -70,8 +70,8 @@ func TestBucket(t *testing.T) {
 	_, err = k.All(ctx, "acme")
 	_, bind := b.Bucket(ctx, bus.PositionsBucket)
 	for call, err := range map[string]error{"get": get, "all": err, "bind": bind, "put": k.Put(ctx, "acme.1", nil), "watch": k.Watch(ctx, func(map[string]time.Time) {})} {
-		if !errors.Is(err, bus.ErrGone) {
-			t.Errorf("%s of a deleted bucket: %v, want ErrGone", call, err)
+		if !errors.Is(err, bus.ErrAssetDeleted) {
+			t.Errorf("%s of a deleted bucket: %v, want ErrAssetDeleted", call, err)
 		}
 	}
 }
@@ -203,8 +203,8 @@ func TestWatch(t *testing.T) {
 	if err := library(t, s.ClientURL()).DeleteKeyValue(ctx, bus.MembersBucket); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-ended; !errors.Is(err, bus.ErrGone) {
-		t.Errorf("the bucket was deleted: %v, want ErrGone", err)
+	if err := <-ended; !errors.Is(err, bus.ErrAssetDeleted) {
+		t.Errorf("the bucket was deleted: %v, want ErrAssetDeleted", err)
 	}
 }
 

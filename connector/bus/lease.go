@@ -49,7 +49,7 @@ const watchLife = 10 * time.Second
 
 // Watch calls changed with the keys that are there and when each was last written, by the server's clock: first as soon as that is
 // known and then at every write, until ctx ends or the watch breaks; then watch anew. What a broken watch missed is known within
-// 10 s. changed must not block, nor keep the map. ErrGone if the bucket was deleted.
+// 10 s. changed must not block, nor keep the map. ErrAssetDeleted if the bucket was deleted.
 func (k *Bucket) Watch(ctx context.Context, changed func(keys map[string]time.Time)) error {
 	for {
 		if err := k.watch(ctx, changed); err != nil {
@@ -62,7 +62,7 @@ func (k *Bucket) watch(ctx context.Context, changed func(keys map[string]time.Ti
 	// The library ends a watch with the context that it was begun with.
 	life, cancel := context.WithTimeout(ctx, watchLife)
 	defer cancel()
-	restored := k.bus.line.Load().ctx.Done()
+	restored := k.bus.epoch.Load().ctx.Done()
 	w, err := k.kv.WatchAll(life, jetstream.MetaOnly())
 	if err != nil {
 		verdict, again := classify(err)

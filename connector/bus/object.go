@@ -19,7 +19,7 @@ type Objects struct {
 	os   jetstream.ObjectStore
 }
 
-// Objects binds an object store that exists. ErrGone if it does not.
+// Objects binds an object store that exists. ErrAssetDeleted if it does not.
 func (b *Bus) Objects(ctx context.Context, name string) (*Objects, error) {
 	out := &Objects{bus: b, name: name}
 	err := b.try(ctx, func(ctx context.Context) error {

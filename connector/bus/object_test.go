@@ -143,7 +143,7 @@ func TestDamagedObjects(t *testing.T) {
 	if err := js.DeleteObjectStore(ctx, bus.FilesStore); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.Get(ctx, "x", 1); !errors.Is(err, bus.ErrGone) {
+	if _, err := o.Get(ctx, "x", 1); !errors.Is(err, bus.ErrAssetDeleted) {
 		t.Errorf("get from a deleted store: %v", err)
 	}
 	if err := o.PutAbsent(ctx, "x", []byte("x")); !errors.Is(err, bus.ErrGone) {

@@ -201,7 +201,7 @@ func TestPublishVerdicts(t *testing.T) {
 		"per subject": {change: func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject, c.DiscardNewPerSubject = 1, true }, times: 2, want: bus.ErrConflict},
 		"no ttl":      {write: func(w *bus.Write) { w.TTL = time.Hour }, times: 1, words: "per-message TTL is disabled"},
 		"sealed":      {change: func(c *jetstream.StreamConfig) { c.Sealed = true }, times: 1, words: "sealed"},
-		"no stream":   {write: func(w *bus.Write) { w.Subject = "nobody.takes.this" }, times: 1, want: bus.ErrGone},
+		"no stream":   {write: func(w *bus.Write) { w.Subject = "nobody.takes.this" }, times: 1, want: bus.ErrAssetDeleted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

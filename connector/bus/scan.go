@@ -31,7 +31,7 @@ const (
 )
 
 // Scan reads what a stream holds when it begins, oldest first, and calls visit for each message. It goes on over a lost connection,
-// visiting nothing twice. It ends with the first error of visit, with ErrGone if there is no such stream, or with the context's.
+// visiting nothing twice. It ends with the first error of visit, with ErrAssetDeleted if there is no such stream, or with the context's.
 func (b *Bus) Scan(ctx context.Context, spec ScanSpec, visit func(Stored) error) error {
 	var end uint64
 	err := b.try(ctx, func(ctx context.Context) error {

@@ -102,7 +102,7 @@ func TestScanEnds(t *testing.T) {
 	if err := b.Scan(soon(t), bus.ScanSpec{Stream: bus.SourcedStream}, func(bus.Stored) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("a visitor's error: %v", err)
 	}
-	if err := b.Scan(soon(t), bus.ScanSpec{Stream: "NONE"}, func(bus.Stored) error { return nil }); !errors.Is(err, bus.ErrGone) {
+	if err := b.Scan(soon(t), bus.ScanSpec{Stream: "NONE"}, func(bus.Stored) error { return nil }); !errors.Is(err, bus.ErrAssetDeleted) {
 		t.Errorf("no such stream: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())

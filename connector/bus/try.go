@@ -22,7 +22,7 @@ func (b *Bus) tryWithin(ctx context.Context, timeout time.Duration, request func
 		tried := time.Now()
 		attempt, cancel := context.WithTimeout(ctx, timeout)
 		// An answer that was on its way when the connection broke never comes.
-		stop := context.AfterFunc(b.line.Load().ctx, cancel)
+		stop := context.AfterFunc(b.epoch.Load().ctx, cancel)
 		err := request(attempt)
 		stop()
 		cancel()
@@ -71,7 +71,7 @@ func classify(err error) (verdict error, again bool) {
 	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrObjectNotFound), errors.Is(err, jetstream.ErrMsgNotFound):
 		return ErrNotFound, false
 	case errors.Is(err, jetstream.ErrBucketNotFound):
-		return fmt.Errorf("%w: %w", ErrGone, err), false
+		return fmt.Errorf("%w: %w", ErrAssetDeleted, err), false
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, nats.ErrTimeout),
 		errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, errAgain),
 		errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionReconnecting),
@@ -109,7 +109,7 @@ func verdictOf(api *jetstream.APIError, err error) (verdict error, again bool) {
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum, codeHeaderTooLarge:
 		return ErrTooLarge, false
 	case jetstream.JSErrCodeStreamNotFound, jetstream.JSErrCodeConsumerNotFound, jetstream.JSErrCodeConsumerDoesNotExist:
-		return fmt.Errorf("%w: %w", ErrGone, err), false
+		return fmt.Errorf("%w: %w", ErrAssetDeleted, err), false
 	case jetstream.JSErrCodeMessageNotFound:
 		return ErrNotFound, false
 	case codeNoPeers, codeNotActive, codeNotAssigned, codeNotAvailable, codeNotLeader, codeInsufficient, codeNoAccount, codeRaft,
@@ -162,7 +162,7 @@ func (b *Bus) untilConnected(ctx context.Context, d time.Duration) bool {
 		late = t.C
 	}
 	for {
-		l := b.line.Load()
+		l := b.epoch.Load()
 		switch {
 		case b.nc.IsClosed():
 			return false

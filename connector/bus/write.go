@@ -52,7 +52,7 @@ type Stored struct {
 
 // Publish stores one message and returns its sequence. A try whose answer is lost is repeated with the same condition, so a
 // write that had been stored after all answers ErrConflict: read the last message and compare. Errors: ErrConflict, ErrFull,
-// ErrTooLarge, ErrGone, or the context's. Without a condition such a write may be stored twice.
+// ErrTooLarge, ErrAssetDeleted, or the context's. Without a condition such a write may be stored twice.
 func (b *Bus) Publish(ctx context.Context, w Write) (uint64, error) {
 	msg := message(w)
 	var seq uint64

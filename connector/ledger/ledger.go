@@ -128,7 +128,7 @@ func (l *Ledger) HasFailed(ctx context.Context, op Op, id string) (*events.Faile
 
 // Put writes the operation's next entry, a claim or an outcome by the event's type, if before is still the last. It
 // returns the entry that is the last afterwards, and whether that is the one just written; if not, it stood in the way.
-// Errors: *UnreadableError if what stood in the way cannot be read; the bus's bus.ErrFull and bus.ErrGone; the context's.
+// Errors: *UnreadableError if what stood in the way cannot be read; the bus's bus.ErrFull and bus.ErrAssetDeleted; the context's.
 func (l *Ledger) Put(ctx context.Context, op Op, before uint64, e events.Event) (Entry, bool, error) {
 	return l.put(ctx, op.subject(e.Type()), op.filter(), KeepOutcomes, before, e)
 }

@@ -305,10 +305,10 @@ func TestPutErrors(t *testing.T) {
 	if err := w.js.DeleteStream(soon(t), bus.EventsStream); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := w.ledger.Put(soon(t), op, 0, claimed("1", "a")); !errors.Is(err, bus.ErrGone) {
+	if _, _, err := w.ledger.Put(soon(t), op, 0, claimed("1", "a")); !errors.Is(err, bus.ErrAssetDeleted) {
 		t.Errorf("put without a stream: %v", err)
 	}
-	if _, err := w.ledger.Last(soon(t), op); !errors.Is(err, bus.ErrGone) {
+	if _, err := w.ledger.Last(soon(t), op); !errors.Is(err, bus.ErrAssetDeleted) {
 		t.Errorf("last without a stream: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())

@@ -76,7 +76,7 @@ func TestOpenNeedsItsStreams(t *testing.T) {
 	if err := w.js.DeleteStream(soon(t), bus.DeadLettersStream); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ops.Open(soon(t), ops.Config{NATSURL: w.url}); !errors.Is(err, bus.ErrGone) || !strings.Contains(err.Error(), "setup --apply") {
+	if _, err := ops.Open(soon(t), ops.Config{NATSURL: w.url}); !errors.Is(err, bus.ErrAssetDeleted) || !strings.Contains(err.Error(), "setup --apply") {
 		t.Errorf("opened without dead letters: %v", err)
 	}
 }

@@ -396,7 +396,7 @@ func (e *eraser) remove(ctx context.Context) error {
 	out := e.result()
 	if len(out.Files) > 0 {
 		files, err := e.bus.Objects(ctx, bus.FilesStore)
-		if errors.Is(err, bus.ErrGone) {
+		if errors.Is(err, bus.ErrAssetDeleted) {
 			out.Files, err = nil, nil
 		}
 		if err != nil {
