@@ -55,21 +55,6 @@ var (
 	errForeignType      = errors.New("the transport failed without telling how")
 )
 
-var kindHints = [lastKind + 1]string{
-	Unavailable: "nothing happened at Comeet; try again later",
-	InDoubt:     "it was sent and its fate is unknown; look it up before sending it again",
-	Invalid:     "the request can never succeed as it is",
-	NoPosition:  "the position is unknown to Comeet or not shared with this account",
-	NotFound:    "unknown to Comeet",
-	Gone:        "nothing is there, perhaps only for now",
-	Hidden:      "this account may not read this one",
-	Denied:      "check the API key, the secret and the permissions of the integration",
-	Throttled:   "the request budget is spent; wait",
-	Existing:    "Comeet has this candidate in progress already",
-	Merged:      "the candidate was merged into another one",
-	Canceled:    "the caller's context ended",
-}
-
 // Error names the call, the Kind and what to do, and the status and machine code if there was an
 // answer.
 func (e *Error) Error() string {
@@ -87,8 +72,8 @@ func (e *Error) Error() string {
 		}
 		b.WriteString(")")
 	}
-	if e.Kind <= lastKind && kindHints[e.Kind] != "" {
-		b.WriteString(": " + kindHints[e.Kind])
+	if e.Kind <= lastKind && kinds[e.Kind].hint != "" {
+		b.WriteString(": " + kinds[e.Kind].hint)
 	}
 	if e.RetryAfter > 0 {
 		b.WriteString(" " + e.RetryAfter.String())

@@ -41,20 +41,21 @@ const (
 	lastKind = Canceled
 )
 
-var kindNames = [lastKind + 1]string{
-	0:           "none",
-	Unavailable: "unavailable",
-	InDoubt:     "in_doubt",
-	Invalid:     "invalid",
-	NoPosition:  "no_position",
-	NotFound:    "not_found",
-	Gone:        "gone",
-	Hidden:      "hidden",
-	Denied:      "denied",
-	Throttled:   "throttled",
-	Existing:    "existing",
-	Merged:      "merged",
-	Canceled:    "canceled",
+// kinds are each Kind's stable name, and what Error says to do about it.
+var kinds = [lastKind + 1]struct{ name, hint string }{
+	0:           {"none", ""},
+	Unavailable: {"unavailable", "nothing happened at Comeet; try again later"},
+	InDoubt:     {"in_doubt", "it was sent and its fate is unknown; look it up before sending it again"},
+	Invalid:     {"invalid", "the request can never succeed as it is"},
+	NoPosition:  {"no_position", "the position is unknown to Comeet or not shared with this account"},
+	NotFound:    {"not_found", "unknown to Comeet"},
+	Gone:        {"gone", "nothing is there, perhaps only for now"},
+	Hidden:      {"hidden", "this account may not read this one"},
+	Denied:      {"denied", "check the API key, the secret and the permissions of the integration"},
+	Throttled:   {"throttled", "the request budget is spent; wait"},
+	Existing:    {"existing", "Comeet has this candidate in progress already"},
+	Merged:      {"merged", "the candidate was merged into another one"},
+	Canceled:    {"canceled", "the caller's context ended"},
 }
 
 // String is the stable snake_case name, fit for a metric label; "none" for the zero Kind, "unknown"
@@ -63,5 +64,5 @@ func (k Kind) String() string {
 	if k > lastKind {
 		return "unknown"
 	}
-	return kindNames[k]
+	return kinds[k].name
 }
