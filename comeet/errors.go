@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -162,30 +163,18 @@ var errCertificate = errors.New("the TLS certificate or handshake is not accepta
 // certificateRefused reports whether err ended a TLS handshake on our side, so before any byte of
 // the request.
 func certificateRefused(err error) bool {
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return true
-	}
-	_, ok := errors.AsType[x509.CertificateInvalidError](err)
-	return ok
+	return isOneOf(err, new(*tls.CertificateVerificationError), new(tls.RecordHeaderError), new(x509.UnknownAuthorityError),
+		new(x509.HostnameError), new(x509.CertificateInvalidError))
+}
+
+// isOneOf reports whether an error in err's tree is of the type that any of these points to.
+func isOneOf(err error, types ...any) bool {
+	return slices.ContainsFunc(types, func(t any) bool { return errors.As(err, t) })
 }
 
 // neverSent reports whether err proves that no byte of the request left. It is for transports that
 // call no trace hooks.
 func neverSent(err error) bool {
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return true
-	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return true
-	}
-	return certificateRefused(err)
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial" || isOneOf(err, new(*net.DNSError)) || certificateRefused(err)
 }

@@ -16,6 +16,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -185,29 +186,15 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 
 // transient tells a bus that may come up later from a configuration that never works.
 func transient(err error) bool {
-	if _, ok := errors.AsType[*fs.PathError](err); ok {
+	if errors.As(err, new(*fs.PathError)) || errors.As(err, new(*net.AddrError)) {
 		return false
 	}
-	if _, ok := errors.AsType[*net.AddrError](err); ok {
-		return false
-	}
-	if _, ok := errors.AsType[*net.OpError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return true
-	}
-	for _, e := range []error{
+	return errors.As(err, new(*net.OpError)) || errors.As(err, new(*net.DNSError)) || slices.ContainsFunc([]error{
 		nats.ErrNoServers, nats.ErrTimeout, nats.ErrStaleConnection, nats.ErrDisconnected, nats.ErrConnectionClosed,
 		nats.ErrMaxConnectionsExceeded, nats.ErrMaxAccountConnectionsExceeded, errInProcess,
 		// A server that stops while it is joined, or a load balancer without one behind it.
 		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+	}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // Close ends the connection at once. Everything of value has been acknowledged by then.
