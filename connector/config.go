@@ -180,38 +180,25 @@ func (c Config) Validate() error {
 			refuse("account %q: WORKERS must be between 1 and 1024", a.Name)
 		}
 	}
-	if c.RequestTimeout < 100*time.Millisecond || c.RequestTimeout > 10*time.Minute {
-		refuse("REQUEST_TIMEOUT must be between 100ms and 10m")
-	}
-	if c.SettleDelay < 0 || c.SettleDelay > time.Hour {
-		refuse("SETTLE_DELAY must be between 0 and 1h")
-	}
-	if c.ProxyHold > time.Hour {
-		refuse("COMEET_PROXY_HOLD must be at most 1h")
-	}
-	if c.MemberTTL < time.Second {
-		refuse("MEMBER_TTL must be at least 1s")
-	}
-	if c.PollOverlap < 0 {
-		refuse("POLL_OVERLAP must not be negative")
-	}
-	if c.SweepInterval < time.Second {
-		refuse("SWEEP_INTERVAL must be at least 1s")
-	}
-	if c.PositionsInterval < time.Second {
-		refuse("POSITIONS_INTERVAL must be at least 1s")
-	}
-	if c.DeniedRetry < 0 {
-		refuse("DENIED_RETRY must not be negative")
-	}
-	if c.DrainTimeout < 0 {
-		refuse("DRAIN_TIMEOUT must not be negative")
-	}
-	if c.EventsMaxBytes < 1<<20 {
-		refuse("EVENTS_MAX_BYTES must be at least 1 MiB")
-	}
-	if c.Replicas < 0 || c.Replicas > 5 {
-		refuse("NATS_REPLICAS must be between 0 and 5")
+	for _, r := range []struct {
+		broken bool
+		rule   string
+	}{
+		{c.RequestTimeout < 100*time.Millisecond || c.RequestTimeout > 10*time.Minute, "REQUEST_TIMEOUT must be between 100ms and 10m"},
+		{c.SettleDelay < 0 || c.SettleDelay > time.Hour, "SETTLE_DELAY must be between 0 and 1h"},
+		{c.ProxyHold > time.Hour, "COMEET_PROXY_HOLD must be at most 1h"},
+		{c.MemberTTL < time.Second, "MEMBER_TTL must be at least 1s"},
+		{c.PollOverlap < 0, "POLL_OVERLAP must not be negative"},
+		{c.SweepInterval < time.Second, "SWEEP_INTERVAL must be at least 1s"},
+		{c.PositionsInterval < time.Second, "POSITIONS_INTERVAL must be at least 1s"},
+		{c.DeniedRetry < 0, "DENIED_RETRY must not be negative"},
+		{c.DrainTimeout < 0, "DRAIN_TIMEOUT must not be negative"},
+		{c.EventsMaxBytes < 1<<20, "EVENTS_MAX_BYTES must be at least 1 MiB"},
+		{c.Replicas < 0 || c.Replicas > 5, "NATS_REPLICAS must be between 0 and 5"},
+	} {
+		if r.broken {
+			wrong = append(wrong, errors.New(r.rule))
+		}
 	}
 	check := &events.Claimed{}
 	if _, _, err := (events.Event{Event: events.New(c.EventSource, "check", check), Data: check}).Encode(); err != nil {
