@@ -19,7 +19,7 @@ const (
 	// ProbeTimeout bounds [Client.Probe].
 	ProbeTimeout = 2 * time.Second
 
-	defaultUserAgent = "comeet-connector"
+	userAgent = "comeet-connector"
 )
 
 // Client calls the Comeet API for one account. It is safe for concurrent use, starts no goroutine and needs no closing.
@@ -32,7 +32,6 @@ type Client struct {
 	// rewinds says that net/http may ask for a POST's body again: it will, only after it wrote nothing.
 	rewinds   bool
 	timeout   time.Duration
-	userAgent string
 	plainHTTP bool
 	gate      *Gate
 	observe   func(Observation)
@@ -137,23 +136,12 @@ func WithObserver(observe func(Observation)) Option {
 	}
 }
 
-// WithUserAgent sets the User-Agent header. Defaults to "comeet-connector".
-func WithUserAgent(ua string) Option {
-	return func(c *Client) error {
-		if ua == "" || strings.ContainsFunc(ua, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return errors.New("WithUserAgent: empty, or has control characters")
-		}
-		c.userAgent = ua
-		return nil
-	}
-}
-
 // NewClient returns a client of the account that creds are of. It reads no credentials and sends nothing yet.
 func NewClient(creds Credentials, opts ...Option) (*Client, error) {
 	if creds == nil {
 		return nil, errors.New("comeet: NewClient: credentials are nil")
 	}
-	c := &Client{timeout: DefaultTimeout, userAgent: defaultUserAgent, observe: func(Observation) {}}
+	c := &Client{timeout: DefaultTimeout, observe: func(Observation) {}}
 	if err := WithBaseURL(DefaultBaseURL)(c); err != nil {
 		return nil, fmt.Errorf("comeet: %w", err)
 	}

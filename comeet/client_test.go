@@ -78,19 +78,18 @@ func TestNewClientRefuses(t *testing.T) {
 		opts  []comeet.Option
 		want  string
 	}{
-		"no credentials":    {nil, nil, "credentials are nil"},
-		"not a URL":         {opts: []comeet.Option{comeet.WithBaseURL("https://marker-secret\x7f")}, want: "WithBaseURL"},
-		"no host":           {opts: []comeet.Option{comeet.WithBaseURL("https:///x")}, want: "WithBaseURL"},
-		"only a port":       {opts: []comeet.Option{comeet.WithBaseURL("https://:443")}, want: "WithBaseURL"},
-		"other scheme":      {opts: []comeet.Option{comeet.WithBaseURL("ftp://api.comeet.co")}, want: "WithBaseURL"},
-		"user":              {opts: []comeet.Option{comeet.WithBaseURL("https://a:marker-secret@api.comeet.co")}, want: "user"},
-		"query":             {opts: []comeet.Option{comeet.WithBaseURL("https://api.comeet.co?x=marker-secret")}, want: "query"},
-		"plain http":        {opts: []comeet.Option{comeet.WithBaseURL("http://api.comeet.co")}, want: "WithPlainHTTP"},
-		"loopback by name":  {opts: []comeet.Option{comeet.WithBaseURL("http://127.0.0.1.example.test")}, want: "WithPlainHTTP"},
-		"nil transport":     {opts: []comeet.Option{comeet.WithTransport(nil)}, want: "WithTransport"},
-		"nil gate":          {opts: []comeet.Option{comeet.WithGate(nil)}, want: "WithGate"},
-		"no timeout":        {opts: []comeet.Option{comeet.WithTimeout(0)}, want: "WithTimeout"},
-		"user agent breaks": {opts: []comeet.Option{comeet.WithUserAgent("a\r\nb")}, want: "WithUserAgent"},
+		"no credentials":   {nil, nil, "credentials are nil"},
+		"not a URL":        {opts: []comeet.Option{comeet.WithBaseURL("https://marker-secret\x7f")}, want: "WithBaseURL"},
+		"no host":          {opts: []comeet.Option{comeet.WithBaseURL("https:///x")}, want: "WithBaseURL"},
+		"only a port":      {opts: []comeet.Option{comeet.WithBaseURL("https://:443")}, want: "WithBaseURL"},
+		"other scheme":     {opts: []comeet.Option{comeet.WithBaseURL("ftp://api.comeet.co")}, want: "WithBaseURL"},
+		"user":             {opts: []comeet.Option{comeet.WithBaseURL("https://a:marker-secret@api.comeet.co")}, want: "user"},
+		"query":            {opts: []comeet.Option{comeet.WithBaseURL("https://api.comeet.co?x=marker-secret")}, want: "query"},
+		"plain http":       {opts: []comeet.Option{comeet.WithBaseURL("http://api.comeet.co")}, want: "WithPlainHTTP"},
+		"loopback by name": {opts: []comeet.Option{comeet.WithBaseURL("http://127.0.0.1.example.test")}, want: "WithPlainHTTP"},
+		"nil transport":    {opts: []comeet.Option{comeet.WithTransport(nil)}, want: "WithTransport"},
+		"nil gate":         {opts: []comeet.Option{comeet.WithGate(nil)}, want: "WithGate"},
+		"no timeout":       {opts: []comeet.Option{comeet.WithTimeout(0)}, want: "WithTimeout"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -236,7 +235,7 @@ func TestRequestsAreAsDocumented(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var got *http.Request
-			c := newClient(t, comeet.WithBaseURL("https://api.example.test/prefix/"), comeet.WithUserAgent("test/1"),
+			c := newClient(t, comeet.WithBaseURL("https://api.example.test/prefix/"),
 				comeet.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
 					got = r
 					return answer(r, 200, nil, tt.body), nil
@@ -252,7 +251,7 @@ func TestRequestsAreAsDocumented(t *testing.T) {
 				t.Error("no bearer token")
 			}
 			header.Del("Authorization")
-			want := http.Header{"Accept": {"application/json"}, "User-Agent": {"test/1"}}
+			want := http.Header{"Accept": {"application/json"}, "User-Agent": {"comeet-connector"}}
 			maps.Copy(want, tt.have)
 			if d := cmp.Diff(want, header); d != "" {
 				t.Error(d)

@@ -309,7 +309,7 @@ func (c *Client) request(ctx context.Context, rq *call, cfg *callConfig, tok *to
 	header := make(http.Header, 6)
 	header["Authorization"] = []string{"Bearer " + tok.value}
 	header["Accept"] = []string{"application/json"}
-	header["User-Agent"] = []string{c.userAgent}
+	header["User-Agent"] = []string{userAgent}
 	if cfg.traceparent != "" {
 		header["Traceparent"] = []string{cfg.traceparent}
 	}
