@@ -1,9 +1,7 @@
 package comeet
 
 import (
-	"encoding/json"
 	"errors"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -215,13 +213,4 @@ func usableUID(uid string) bool {
 		return false
 	}
 	return !strings.ContainsFunc(uid, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
-}
-
-// appendString appends s as a JSON string.
-func appendString(b []byte, s string) []byte {
-	quoted, err := json.Marshal(s)
-	if err != nil { // cannot happen to a string; quoting is the next best
-		return strconv.AppendQuote(b, s)
-	}
-	return append(b, quoted...)
 }

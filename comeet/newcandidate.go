@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // NewCandidate is a candidate to create. Zero fields are not sent. Comeet requires PositionUID,
@@ -97,60 +99,43 @@ func (n *NewCandidate) body() ([]byte, error) {
 	if err != nil {
 		return nil, errNotJSON // json's own error may quote a value
 	}
-	if n.Resume == nil && n.Picture == nil && len(n.Files) == 0 {
-		return b, nil
-	}
+	lists := [...]struct {
+		opening, closing string
+		files            []File
+	}{{`"resume":`, "", listOf(n.Resume)}, {`"picture":`, "", listOf(n.Picture)}, {`"files":[`, "]", n.Files}}
 	size := len(b) + 64
-	for f := range n.eachFile {
-		size += base64.StdEncoding.EncodedLen(len(f.File)) + 2*len(f.Name) + 32
+	for _, l := range lists {
+		for _, f := range l.files {
+			size += base64.StdEncoding.EncodedLen(len(f.File)) + 2*len(f.Name) + 32
+		}
 	}
 	body := append(make([]byte, 0, size), b[:len(b)-1]...)
-	member := func(name string) {
-		if len(body) > 1 {
-			body = append(body, ',')
-		}
-		body = append(body, '"')
-		body = append(body, name...)
-		body = append(body, `":`...)
-	}
-	if n.Resume != nil {
-		member("resume")
-		body = n.Resume.append(body)
-	}
-	if n.Picture != nil {
-		member("picture")
-		body = n.Picture.append(body)
-	}
-	if len(n.Files) > 0 {
-		member("files")
-		body = append(body, '[')
-		for i := range n.Files {
-			if i > 0 {
+	for _, l := range lists {
+		for i := range l.files {
+			if len(body) > 1 {
 				body = append(body, ',')
 			}
-			body = n.Files[i].append(body)
+			if i == 0 {
+				body = append(body, l.opening...)
+			}
+			body = l.files[i].append(body)
 		}
-		body = append(body, ']')
+		if len(l.files) > 0 {
+			body = append(body, l.closing...)
+		}
 	}
 	return append(body, '}'), nil
 }
 
-func (n *NewCandidate) eachFile(yield func(*File) bool) {
-	if n.Resume != nil && !yield(n.Resume) {
-		return
+func listOf(f *File) []File {
+	if f == nil {
+		return nil
 	}
-	if n.Picture != nil && !yield(n.Picture) {
-		return
-	}
-	for i := range n.Files {
-		if !yield(&n.Files[i]) {
-			return
-		}
-	}
+	return []File{*f}
 }
 
 func (f *File) append(b []byte) []byte {
-	b = appendString(append(b, `{"name":`...), f.Name)
+	b, _ = jsontext.AppendQuote(append(b, `{"name":`...), f.Name) // invalid UTF-8 is replaced
 	b = base64.StdEncoding.AppendEncode(append(b, `,"file":"`...), f.File)
 	return append(b, `"}`...)
 }
