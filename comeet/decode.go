@@ -2,6 +2,7 @@ package comeet
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -181,7 +182,7 @@ func parseError(body []byte) (code, candidate string, ok bool) {
 		return "", "", false
 	}
 	unquoted, err := jsontext.AppendUnquote(nil, e.Error)
-	if code = string(unquoted); err != nil || !machineCode(code) {
+	if code = string(unquoted); err != nil || !machineCode.MatchString(code) {
 		return "", "", false
 	}
 	if !usableUID(e.Candidate) {
@@ -190,17 +191,7 @@ func parseError(body []byte) (code, candidate string, ok bool) {
 	return code, e.Candidate, true
 }
 
-func machineCode(s string) bool {
-	if s == "" || len(s) > 64 {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; c != '_' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return false
-		}
-	}
-	return true
-}
+var machineCode = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
 
 // maxUIDBytes is far above every uid seen (under 12 bytes). It keeps a page of junk from becoming a
 // uid.

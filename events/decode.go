@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	stdjson "encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -385,18 +386,9 @@ func (d *decoder) note(data any) {
 }
 
 // validCandidateID is the pattern of candidate.id in the schema; a test holds them together.
-func validCandidateID(id string) bool {
-	if id == "" || len(id) > 100 {
-		return false
-	}
-	for i := range len(id) {
-		c := id[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("._:-", rune(c)) {
-			return false
-		}
-	}
-	return true
-}
+func validCandidateID(id string) bool { return candidateID.MatchString(id) }
+
+var candidateID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,100}$`)
 
 // textDefect tells what is wrong with the value of a specified attribute.
 func textDefect(s string, limit int) string {
@@ -446,16 +438,10 @@ const messageExtensionType = "must be string, boolean or 32-bit integer"
 const messageExtensionName = "must have a name of 1 to 64 lower-case letters and digits"
 
 func validExtensionName(name string) bool {
-	if name == "" || len(name) > 64 || name == "data" || specified(name) {
-		return false
-	}
-	for i := range len(name) {
-		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return false
-		}
-	}
-	return true
+	return name != "data" && !specified(name) && extensionName.MatchString(name)
 }
+
+var extensionName = regexp.MustCompile(`^[a-z0-9]{1,64}$`)
 
 // header returns the first value of a header, whatever the case of its name; of several spellings, the exact one.
 func header(h Header, name string) string {

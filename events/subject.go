@@ -2,6 +2,8 @@ package events
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -9,22 +11,14 @@ import (
 const DefaultAccount = "default"
 
 // ValidAccount tells whether s can name an account: ^[a-z0-9][a-z0-9_-]{0,63}$.
-func ValidAccount(s string) bool {
-	if s == "" || len(s) > 64 || s[0] == '_' || s[0] == '-' {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
-}
+func ValidAccount(s string) bool { return accountName.MatchString(s) }
+
+var accountName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
 // CheckAccount says what is wrong with an account's name that is not ValidAccount; nil if nothing is.
 func CheckAccount(s string) error {
 	if !ValidAccount(s) {
-		return fmt.Errorf("account name %q: must match ^[a-z0-9][a-z0-9_-]{0,63}$", s)
+		return fmt.Errorf("account name %q: must match %s", s, accountName)
 	}
 	return nil
 }
@@ -58,7 +52,7 @@ func StatusSubject(account, uid string) string {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' {
 			b.WriteByte(c)
 		} else {
-			writePercent(&b, c)
+			fmt.Fprintf(&b, "%%%02X", c)
 		}
 	}
 	return b.String()
@@ -98,13 +92,6 @@ func AccountOfSubject(subject string) (account string, ok bool) {
 	return "", false
 }
 
-func writePercent(b *strings.Builder, c byte) {
-	const hex = "0123456789ABCDEF"
-	b.WriteByte('%')
-	b.WriteByte(hex[c>>4])
-	b.WriteByte(hex[c&15])
-}
-
 // percentEncode encodes as the NATS and HTTP bindings of CloudEvents demand of header values: space, double quote,
 // percent and everything outside printable ASCII.
 func percentEncode(s string) string {
@@ -115,7 +102,7 @@ func percentEncode(s string) string {
 	b.Grow(len(s))
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '%' {
-			writePercent(&b, c)
+			fmt.Fprintf(&b, "%%%02X", c)
 		} else {
 			b.WriteByte(c)
 		}
@@ -132,9 +119,8 @@ func percentDecode(s string) string {
 	b.Grow(len(s))
 	for i := 0; i < len(s); i++ {
 		if s[i] == '%' && i+2 < len(s) {
-			hi, lo := hexDigit(s[i+1]), hexDigit(s[i+2])
-			if hi >= 0 && lo >= 0 {
-				b.WriteByte(byte(hi<<4 | lo))
+			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(c))
 				i += 2
 				continue
 			}
@@ -142,17 +128,4 @@ func percentDecode(s string) string {
 		b.WriteByte(s[i])
 	}
 	return b.String()
-}
-
-// hexDigit returns the value of a hexadecimal digit, -1 for anything else.
-func hexDigit(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }
