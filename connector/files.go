@@ -68,16 +68,10 @@ func (a *attempt) dropFiles() {
 // takeMemory waits until there is memory for what the event's files may come to. Those in the event itself are in memory already.
 func (s *submission) takeMemory() (int64, error) {
 	var n int64
-	count := func(f *events.File) {
-		if f != nil && (f.Object != nil || f.URL != "") {
+	for _, f := range s.Data.Candidate.AllFiles() {
+		if f.Object != nil || f.URL != "" {
 			n += maxFileBytes
 		}
-	}
-	c := &s.Data.Candidate
-	count(c.Resume)
-	count(c.Picture)
-	for i := range c.Files {
-		count(&c.Files[i])
 	}
 	if n = min(n, maxFilesBytes); n == 0 {
 		return 0, nil
@@ -103,10 +97,7 @@ func (s *submission) readAll() (*files, *refusal, error) {
 	c := &s.Data.Candidate
 	out := &files{}
 	sum := 0
-	one := func(pointer string, f *events.File) (*comeet.File, *refusal, error) {
-		if f == nil {
-			return nil, nil, nil
-		}
+	for pointer, f := range c.AllFiles() {
 		data, why, err := s.readFile(pointer, f)
 		if why != nil || err != nil {
 			return nil, why, err
@@ -114,22 +105,14 @@ func (s *submission) readAll() (*files, *refusal, error) {
 		if sum += len(data); sum > maxFilesBytes {
 			return nil, &refusal{reason: events.ReasonFileRefused, message: fmt.Sprintf("the files come to more than %d MiB, the most for one candidate; leave some out or make them smaller", maxFilesBytes>>20)}, nil
 		}
-		return &comeet.File{Name: f.Name, File: data}, nil, nil
-	}
-	var why *refusal
-	var err error
-	if out.resume, why, err = one("/data/candidate/resume", c.Resume); why != nil || err != nil {
-		return nil, why, err
-	}
-	if out.picture, why, err = one("/data/candidate/picture", c.Picture); why != nil || err != nil {
-		return nil, why, err
-	}
-	for i := range c.Files {
-		f, why, err := one(fmt.Sprintf("/data/candidate/files/%d", i), &c.Files[i])
-		if why != nil || err != nil {
-			return nil, why, err
+		switch read := (comeet.File{Name: f.Name, File: data}); f {
+		case c.Resume:
+			out.resume = &read
+		case c.Picture:
+			out.picture = &read
+		default:
+			out.others = append(out.others, read)
 		}
-		out.others = append(out.others, *f)
 	}
 	return out, nil, nil
 }

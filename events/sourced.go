@@ -1,5 +1,10 @@
 package events
 
+import (
+	"iter"
+	"strconv"
+)
+
 // Sourced is the data of candidate.sourced: a person was found for a job.
 type Sourced struct {
 	Candidate Candidate `json:"candidate"`
@@ -39,6 +44,21 @@ type Candidate struct {
 	Resume       *File          `json:"resume,omitempty"`
 	Picture      *File          `json:"picture,omitempty"`
 	Files        []File         `json:"files,omitempty"`
+}
+
+// AllFiles yields Resume, Picture and Files where they are, each with the JSON pointer of its place in the event.
+func (c *Candidate) AllFiles() iter.Seq2[string, *File] {
+	return func(yield func(string, *File) bool) {
+		const at = "/data/candidate/"
+		if c.Resume != nil && !yield(at+"resume", c.Resume) || c.Picture != nil && !yield(at+"picture", c.Picture) {
+			return
+		}
+		for i := range c.Files {
+			if !yield(at+"files/"+strconv.Itoa(i), &c.Files[i]) {
+				return
+			}
+		}
+	}
 }
 
 // Address is a postal address. Personal data.

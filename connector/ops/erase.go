@@ -279,9 +279,8 @@ func (e *eraser) readFiles(a *target, m bus.Stored, s *ledger.Sourced) {
 	d := &event.Data
 	switch {
 	case s.Data != nil:
-		c := &s.Data.Candidate
-		for _, f := range append([]*events.File{c.Resume, c.Picture}, pointers(c.Files)...) {
-			if f != nil && f.Object != nil {
+		for _, f := range s.Data.Candidate.AllFiles() {
+			if f.Object != nil {
 				d.Candidate.Files = append(d.Candidate.Files, file{*f.Object})
 			}
 		}
@@ -299,14 +298,6 @@ func (e *eraser) readFiles(a *target, m bus.Stored, s *ledger.Sourced) {
 			a.files = append(a.files, f.Object.Name)
 		}
 	}
-}
-
-func pointers[T any](list []T) []*T {
-	var out []*T
-	for i := range list {
-		out = append(out, &list[i])
-	}
-	return out
 }
 
 // filter leaves out what the options do, and refuses an id that names people of several services or accounts.
