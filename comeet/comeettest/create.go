@@ -111,8 +111,7 @@ func (c *call) decode(n *newCandidate) *reply {
 // enter is the part of a POST that must be atomic: conflict check and creation.
 func (c *call) enter(n *newCandidate) reply {
 	a, s := c.account, c.s
-	p := n.profile()
-	v := &version{profile: p, position: n.PositionUID, status: InProgress, prospect: n.ProspectStatus, source: &AppSource}
+	v := &version{Candidate: n.candidate()}
 	now, unix := time.Now(), s.Now().Unix()
 
 	a.mu.Lock()
@@ -121,9 +120,9 @@ func (c *call) enter(n *newCandidate) reply {
 		a.mu.Unlock()
 		return apiError(http.StatusNotFound, "position_not_found", "Position "+n.PositionUID+" was not found")
 	}
-	if p.contact != nil && a.foreign[strings.ToLower(p.contact.Email)] {
+	if v.SourceContact != nil && a.foreign[strings.ToLower(v.SourceContact.Email)] {
 		a.mu.Unlock()
-		return apiError(http.StatusBadRequest, "source_contact_conflict", p.contact.Email+" belongs to another source")
+		return apiError(http.StatusBadRequest, "source_contact_conflict", v.SourceContact.Email+" belongs to another source")
 	}
 	if held := a.conflict(n, now, c.sw.RaceWindow); held != nil {
 		a.mu.Unlock()
@@ -134,11 +133,11 @@ func (c *call) enter(n *newCandidate) reply {
 		}
 		return apiError(http.StatusConflict, "candidate_post_conflict", "Candidate already exists for this position", "candidate_uid", uid)
 	}
-	v.current = pos.first
-	if p.contact != nil {
-		p.contact.UID, _ = s.newUID()
+	v.CurrentSteps = pos.first
+	if v.SourceContact != nil {
+		v.SourceContact.UID, _ = s.newUID()
 	}
-	can := a.enter(n.PartnerCandidateID, v, now, unix)
+	can := a.enter(v, now, unix)
 	answer := can
 	if older := a.resolves(can, c.sw.AutoResolve); older != nil {
 		a.merge(can, older)
@@ -169,7 +168,7 @@ func (a *account) conflict(n *newCandidate, now time.Time, race time.Duration) *
 	}
 	for _, c := range a.byPartner[partnerKey{n.PartnerCandidateID, n.PositionUID}] {
 		v := c.cur
-		if v.status == InProgress && !v.deleted && v.mergedInto == "" && v.position == n.PositionUID && (race == 0 || now.Sub(c.born) > race) {
+		if v.Status == InProgress && !v.Deleted && v.MergedInto == "" && v.PositionUID == n.PositionUID && (race == 0 || now.Sub(c.born) > race) {
 			return c
 		}
 	}
@@ -183,28 +182,30 @@ func (a *account) resolves(c *candidate, setting AutoResolve) *candidate {
 		return nil
 	}
 	for _, o := range c.person.candidates {
-		live := o != c && !o.cur.deleted && o.cur.mergedInto == ""
-		if live && (setting == AutoResolveAnyPosition || o.cur.position == c.cur.position) {
+		live := o != c && !o.cur.Deleted && o.cur.MergedInto == ""
+		if live && (setting == AutoResolveAnyPosition || o.cur.PositionUID == c.cur.PositionUID) {
 			return o
 		}
 	}
 	return nil
 }
 
-func (n *newCandidate) profile() *profile {
-	p := &profile{
-		first: n.FirstName, middle: n.MiddleName, last: n.LastName, email: n.Email, phone: n.Phone, mobile: n.MobilePhone,
-		nationalID: n.NationalID, linkedin: n.LinkedInURL, salary: n.SalaryExpectations, note: n.Note,
-		contact: n.SourceContact, address: n.Address, custom: n.CustomFields,
+// candidate is what it becomes.
+func (n *newCandidate) candidate() Candidate {
+	c := Candidate{
+		PositionUID: n.PositionUID, PartnerCandidateID: n.PartnerCandidateID, Status: InProgress, ProspectStatus: n.ProspectStatus, Source: AppSource,
+		FirstName: n.FirstName, MiddleName: n.MiddleName, LastName: n.LastName, Email: n.Email, Phone: n.Phone, MobilePhone: n.MobilePhone,
+		NationalID: n.NationalID, LinkedInURL: n.LinkedInURL, SalaryExpectations: n.SalaryExpectations, Note: n.Note,
+		SourceContact: n.SourceContact, Address: n.Address, CustomFields: n.CustomFields,
 	}
 	if n.Resume != nil {
-		p.resume = n.Resume.Name
+		c.Resume = n.Resume.Name
 	}
 	for _, f := range n.Files {
-		p.files = append(p.files, f.Name)
+		c.Files = append(c.Files, f.Name)
 	}
 	for _, l := range n.Links {
-		p.links = append(p.links, l.URL)
+		c.Links = append(c.Links, l.URL)
 	}
-	return p
+	return c
 }

@@ -56,18 +56,10 @@ func (s State) VisibleEqual(o State) bool {
 		slices.EqualFunc(s.CurrentSteps, o.CurrentSteps, step) && slices.EqualFunc(s.CompletedSteps, o.CompletedSteps, step)
 }
 
-func snapshot(c *candidate, v *version) Candidate {
-	at := func(unix int64) time.Time { return time.Unix(unix, 0).UTC() }
-	out := Candidate{
-		UID: c.uid, RealID: c.realID, PersonUID: c.person.uid, PositionUID: v.position, PartnerCandidateID: c.partner,
-		FirstName: v.first, MiddleName: v.middle, LastName: v.last, Email: v.email, Phone: v.phone, MobilePhone: v.mobile,
-		NationalID: v.nationalID, LinkedInURL: v.linkedin, SalaryExpectations: v.salary, Note: v.note, Resume: v.resume,
-		Files: slices.Clone(v.files), Links: slices.Clone(v.links), CustomFields: maps.Clone(v.custom),
-		Address: v.address, SourceContact: v.contact, Source: *v.source, Status: v.status, ProspectStatus: v.prospect,
-		DispositionReason: v.reason, CurrentSteps: slices.Clone(v.current), CompletedSteps: slices.Clone(v.completed),
-		Deleted: v.deleted, Hidden: v.hidden, Pseudonymized: v.anon, MergedInto: v.mergedInto,
-		TimeCreated: at(c.created), TimeLastStatusChanged: at(v.statusChanged), TimeHiringProcessUpdated: at(v.updated),
-	}
+func (v *version) snapshot() Candidate {
+	out := v.Candidate
+	out.Files, out.Links, out.CustomFields = slices.Clone(v.Files), slices.Clone(v.Links), maps.Clone(v.CustomFields)
+	out.CurrentSteps, out.CompletedSteps = slices.Clone(v.CurrentSteps), slices.Clone(v.CompletedSteps)
 	return out
 }
 
@@ -78,7 +70,7 @@ func (s *Server) Candidates(account string) []Candidate {
 	defer a.mu.RUnlock()
 	out := make([]Candidate, len(a.all))
 	for i, c := range a.all {
-		out[i] = snapshot(c, c.cur)
+		out[i] = c.cur.snapshot()
 	}
 	return out
 }
@@ -89,7 +81,7 @@ func (s *Server) Candidate(account, uid string) (Candidate, bool) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if c := a.candidates[uid]; c != nil {
-		return snapshot(c, c.cur), true
+		return c.cur.snapshot(), true
 	}
 	return Candidate{}, false
 }
@@ -105,7 +97,7 @@ func (s *Server) History(account, uid string) []State {
 	}
 	var out []State
 	for v := c.cur; v != nil; v = v.prev {
-		out = append(out, State{At: v.at, Candidate: snapshot(c, v)})
+		out = append(out, State{At: v.at, Candidate: v.snapshot()})
 	}
 	slices.Reverse(out)
 	return out
@@ -132,7 +124,7 @@ func (s *Server) Duplicates(account string) [][]Candidate {
 		for first.prev != nil {
 			first = first.prev
 		}
-		for _, k := range []key{{"partner", c.partner, first.position}, {"email", strings.ToLower(first.email), first.position}} {
+		for _, k := range []key{{"partner", first.PartnerCandidateID, first.PositionUID}, {"email", strings.ToLower(first.Email), first.PositionUID}} {
 			if k.id == "" {
 				continue
 			}
@@ -153,7 +145,7 @@ func (s *Server) Duplicates(account string) [][]Candidate {
 	var roots []*candidate
 	for _, c := range a.all {
 		r := root(c)
-		if members[r] = append(members[r], snapshot(c, c.cur)); len(members[r]) == 2 {
+		if members[r] = append(members[r], c.cur.snapshot()); len(members[r]) == 2 {
 			roots = append(roots, r)
 		}
 	}

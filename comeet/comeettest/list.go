@@ -103,24 +103,24 @@ func (c *call) filter(q url.Values) (f filter, bad *reply) {
 
 // visible says whether the app may see a version, and whether only its stub. The caller holds a.mu.
 func (a *account) visible(v *version) bool {
-	own := v.source != nil && v.source.UID == AppSource.UID
-	return !v.hidden && (own && !a.denied[ReadOwnCandidates] || !own && !a.denied[ReadOtherCandidates])
+	own := v.Source.UID == AppSource.UID
+	return !v.Hidden && (own && !a.denied[ReadOwnCandidates] || !own && !a.denied[ReadOtherCandidates])
 }
 
 // admits says whether a candidate is in a list now, and how. The caller holds a.mu.
 func (a *account) admits(c *candidate, f *filter, sw *Switches, delay time.Duration, now time.Time) (r row, ok bool) {
 	v := c.cur
-	asStub := v.deleted || v.mergedInto != "" && sw.MergedStubbed
+	asStub := v.Deleted || v.MergedInto != "" && sw.MergedStubbed
 	switch {
 	case !a.visible(v),
 		delay > 0 && now.Sub(c.born) < delay,
 		asStub && (sw.Stubs == StubsNever || f.deleted == "False"),
 		!asStub && f.deleted == "True",
-		!v.deleted && v.mergedInto != "" && !sw.MergedStubbed && !sw.MergedListed,
-		len(f.statuses) > 0 && !slices.Contains(f.statuses, strings.ToLower(v.status)):
+		!v.Deleted && v.MergedInto != "" && !sw.MergedStubbed && !sw.MergedListed,
+		len(f.statuses) > 0 && !slices.Contains(f.statuses, strings.ToLower(v.Status)):
 		return row{}, false
 	}
-	timed := f.created.holds(c.created) && f.status.holds(v.statusChanged) && f.active.holds(v.updated) && f.person.holds(c.person.lastActivity)
+	timed := f.created.holds(c.created) && f.status.holds(v.TimeLastStatusChanged.Unix()) && f.active.holds(v.TimeHiringProcessUpdated.Unix()) && f.person.holds(c.person.lastActivity)
 	if !timed && !(asStub && sw.Stubs == StubsAlways) {
 		return row{}, false
 	}
@@ -132,7 +132,7 @@ func (a *account) admits(c *candidate, f *filter, sw *Switches, delay time.Durat
 // row must be called with a.mu held.
 func (a *account) row(c *candidate, v *version) row {
 	r := row{c: c, v: v}
-	if p := a.byUID[v.position]; p != nil {
+	if p := a.byUID[v.PositionUID]; p != nil {
 		r.steps = p.cur.Steps
 	}
 	return r
@@ -244,9 +244,9 @@ func (c *call) ofPosition(p *position, from int) iter.Seq[*candidate] {
 		case OrderNewestFirst:
 			return y.ordinal - x.ordinal
 		case OrderUpdated:
-			return int(x.cur.updated - y.cur.updated)
+			return x.cur.TimeHiringProcessUpdated.Compare(y.cur.TimeHiringProcessUpdated)
 		case OrderUpdatedNewestFirst:
-			return int(y.cur.updated - x.cur.updated)
+			return y.cur.TimeHiringProcessUpdated.Compare(x.cur.TimeHiringProcessUpdated)
 		}
 		return x.ordinal - y.ordinal
 	})
@@ -312,7 +312,7 @@ func (c *call) listDeleted() reply {
 	}
 	uids := []string{}
 	for _, can := range gone {
-		if !can.cur.hidden && during.holds(can.cur.endedAt) {
+		if !can.cur.Hidden && during.holds(can.cur.endedAt) {
 			uids = append(uids, can.uid)
 		}
 	}

@@ -197,7 +197,7 @@ func (a *account) viewPosition(p *Position, sw *Switches) positionView {
 	if a.denied[ReadPositionUsers] {
 		q.Users = nil
 	}
-	v := positionView{Position: &q, TimeUpdated: stamp(p.TimeUpdated.Unix()), InternalUseCustomID: text(p.InternalUseCustomID)}
+	v := positionView{Position: &q, TimeUpdated: stamp(p.TimeUpdated), InternalUseCustomID: text(p.InternalUseCustomID)}
 	if sw.RecruitNames {
 		v.HostedNew = p.HostedPageURL
 	} else {

@@ -32,10 +32,10 @@ func (a *account) live(uid string) (*candidate, error) {
 	switch {
 	case c == nil:
 		return nil, fmt.Errorf("account %q has no candidate %q", a.name, uid)
-	case c.cur.deleted:
+	case c.cur.Deleted:
 		return nil, fmt.Errorf("candidate %q is deleted", uid)
-	case c.cur.mergedInto != "":
-		return nil, fmt.Errorf("candidate %q was merged into %q", uid, c.cur.mergedInto)
+	case c.cur.MergedInto != "":
+		return nil, fmt.Errorf("candidate %q was merged into %q", uid, c.cur.MergedInto)
 	}
 	return c, nil
 }
@@ -49,14 +49,14 @@ func (r Recruiter) MoveToStep(uid string, steps ...string) error {
 	}
 	now := r.a.server.Now().Truncate(time.Second)
 	return r.edit(uid, m, func(_ *candidate, v *version) {
-		v.completed = slices.Clip(v.completed)
-		for _, s := range v.current {
+		v.CompletedSteps = slices.Clip(v.CompletedSteps)
+		for _, s := range v.CurrentSteps {
 			s.TimeCompleted = now
-			v.completed = append(v.completed, s)
+			v.CompletedSteps = append(v.CompletedSteps, s)
 		}
-		v.current = nil
+		v.CurrentSteps = nil
 		for _, name := range steps {
-			v.current = append(v.current, r.a.step(v.position, name))
+			v.CurrentSteps = append(v.CurrentSteps, r.a.step(v.PositionUID, name))
 		}
 	})
 }
@@ -76,12 +76,12 @@ func (a *account) step(position, name string) StepState {
 // ScheduleStep sets time_scheduled of the current steps, in whole seconds.
 func (r Recruiter) ScheduleStep(uid string, at time.Time) error {
 	return r.edit(uid, movesActivity, func(_ *candidate, v *version) {
-		current := make([]StepState, len(v.current))
-		for i, s := range v.current {
+		current := make([]StepState, len(v.CurrentSteps))
+		for i, s := range v.CurrentSteps {
 			s.TimeScheduled = at.UTC().Truncate(time.Second)
 			current[i] = s
 		}
-		v.current = current
+		v.CurrentSteps = current
 	})
 }
 
@@ -93,9 +93,9 @@ func (r Recruiter) end(uid, status, reason string) error {
 	keep := r.a.server.switches.Load().KeepCurrentSteps
 	unix := r.a.server.Now().Unix()
 	return r.edit(uid, movesStatus, func(_ *candidate, v *version) {
-		v.status, v.reason, v.endedAt = status, reason, unix
+		v.Status, v.DispositionReason, v.endedAt = status, reason, unix
 		if status != InProgress && !keep {
-			v.current = nil
+			v.CurrentSteps = nil
 		}
 	})
 }
@@ -115,13 +115,13 @@ func (r Recruiter) PutOnHold(uid string) error { return r.end(uid, OnHold, "") }
 // Reopen puts a candidate back In progress, in the first step it did not complete, else in the last step.
 func (r Recruiter) Reopen(uid string) error {
 	return r.edit(uid, movesStatus, func(_ *candidate, v *version) {
-		v.status, v.reason, v.endedAt = InProgress, "", 0
-		p := r.a.byUID[v.position]
-		if len(v.current) > 0 || p == nil || len(p.cur.Steps) == 0 {
+		v.Status, v.DispositionReason, v.endedAt = InProgress, "", 0
+		p := r.a.byUID[v.PositionUID]
+		if len(v.CurrentSteps) > 0 || p == nil || len(p.cur.Steps) == 0 {
 			return
 		}
 		done := map[string]bool{}
-		for _, s := range v.completed {
+		for _, s := range v.CompletedSteps {
 			done[s.PositionStepUID] = true
 		}
 		at := p.cur.Steps[len(p.cur.Steps)-1]
@@ -131,21 +131,21 @@ func (r Recruiter) Reopen(uid string) error {
 				break
 			}
 		}
-		v.current = []StepState{stateOf(at)}
+		v.CurrentSteps = []StepState{stateOf(at)}
 	})
 }
 
 // SetProspectStatus sets prospect_status; empty is null.
 func (r Recruiter) SetProspectStatus(uid, status string) error {
 	return r.edit(uid, movesActivity, func(_ *candidate, v *version) {
-		v.prospect = status
+		v.ProspectStatus = status
 	})
 }
 
 // ChangeSource credits a candidate to another source. Without ReadOtherCandidates the app no longer sees it then [I].
 func (r Recruiter) ChangeSource(uid string, source Source) error {
 	return r.edit(uid, movesActivity, func(_ *candidate, v *version) {
-		v.source = &source
+		v.Source = source
 	})
 }
 
@@ -157,7 +157,7 @@ func (r Recruiter) MoveToPosition(uid, position string) error {
 	if p == nil {
 		return fmt.Errorf("account %q has no position %q", r.a.name, position)
 	}
-	return r.edit(uid, movesActivity, func(_ *candidate, v *version) { v.position, v.current = position, p.first })
+	return r.edit(uid, movesActivity, func(_ *candidate, v *version) { v.PositionUID, v.CurrentSteps = position, p.first })
 }
 
 // Merge makes loser a duplicate of survivor: reading it is 401 duplicate_candidate from now on. It cannot be undone. How it
@@ -183,7 +183,7 @@ func (r Recruiter) Merge(loser, survivor string) error {
 // merge must be called with a.mu held.
 func (a *account) merge(loser, survivor *candidate) {
 	unix := a.server.Now().Unix()
-	a.change(loser, movesActivity, func(v *version) { v.mergedInto, v.endedAt = survivor.uid, unix })
+	a.change(loser, movesActivity, func(v *version) { v.MergedInto, v.endedAt = survivor.uid, unix })
 	a.change(survivor, movesActivity, func(*version) {})
 	a.merged = append(a.merged, loser)
 }
@@ -192,7 +192,7 @@ func (a *account) merge(loser, survivor *candidate) {
 func (r Recruiter) Delete(uid string) error {
 	unix := r.a.server.Now().Unix()
 	return r.edit(uid, movesActivity, func(c *candidate, v *version) {
-		v.deleted, v.endedAt = true, unix
+		v.Deleted, v.endedAt = true, unix
 		r.a.deleted = append(r.a.deleted, c)
 	})
 }
@@ -200,7 +200,12 @@ func (r Recruiter) Delete(uid string) error {
 // Pseudonymize blanks a candidate's personal data; it stays readable [I].
 func (r Recruiter) Pseudonymize(uid string) error {
 	return r.edit(uid, movesActivity, func(_ *candidate, v *version) {
-		v.profile, v.anon = &profile{}, true
+		v.Candidate = Candidate{
+			UID: v.UID, RealID: v.RealID, PersonUID: v.PersonUID, PositionUID: v.PositionUID, PartnerCandidateID: v.PartnerCandidateID,
+			Source: v.Source, Status: v.Status, ProspectStatus: v.ProspectStatus, DispositionReason: v.DispositionReason,
+			CurrentSteps: v.CurrentSteps, CompletedSteps: v.CompletedSteps, Hidden: v.Hidden, Pseudonymized: true,
+			TimeCreated: v.TimeCreated, TimeLastStatusChanged: v.TimeLastStatusChanged, TimeHiringProcessUpdated: v.TimeHiringProcessUpdated,
+		}
 	})
 }
 
@@ -213,7 +218,7 @@ func (r Recruiter) Show(uid string) error { return r.hide(uid, false) }
 
 func (r Recruiter) hide(uid string, hidden bool) error {
 	return r.edit(uid, movesNothing, func(_ *candidate, v *version) {
-		v.hidden = hidden
+		v.Hidden = hidden
 	})
 }
 
@@ -221,18 +226,10 @@ func (r Recruiter) hide(uid string, hidden bool) error {
 // defaults to InProgress, its Source to AppSource, its current steps to the position's first. Its time_created is now.
 func (r Recruiter) AddCandidate(c Candidate) (uid string, err error) {
 	s := r.a.server
-	v := &version{
-		profile: &profile{
-			first: c.FirstName, middle: c.MiddleName, last: c.LastName, email: c.Email, phone: c.Phone, mobile: c.MobilePhone,
-			nationalID: c.NationalID, linkedin: c.LinkedInURL, contact: c.SourceContact, resume: c.Resume, custom: c.CustomFields,
-			address: c.Address, note: c.Note, salary: c.SalaryExpectations, files: c.Files, links: c.Links,
-		},
-		position: c.PositionUID, status: orDefault(c.Status, InProgress), prospect: c.ProspectStatus, reason: c.DispositionReason,
-		completed: c.CompletedSteps, current: c.CurrentSteps, source: &c.Source,
-	}
-	if c.Source == (Source{}) {
-		v.source = &AppSource
-	}
+	v := &version{Candidate: c}
+	v.Deleted, v.Hidden, v.Pseudonymized, v.MergedInto = false, false, false, ""
+	v.Status = orDefault(c.Status, InProgress)
+	v.Source = orDefault(c.Source, AppSource)
 	now, unix := time.Now(), s.Now().Unix()
 	r.a.mu.Lock()
 	defer r.a.mu.Unlock()
@@ -240,10 +237,10 @@ func (r Recruiter) AddCandidate(c Candidate) (uid string, err error) {
 	if p == nil {
 		return "", fmt.Errorf("account %q has no position %q", r.a.name, c.PositionUID)
 	}
-	if v.current == nil && v.status == InProgress {
-		v.current = p.first
+	if v.CurrentSteps == nil && v.Status == InProgress {
+		v.CurrentSteps = p.first
 	}
-	return r.a.enter(c.PartnerCandidateID, v, now, unix).uid, nil
+	return r.a.enter(v, now, unix).uid, nil
 }
 
 // AddPosition adds a position; see Position for its defaults. It fails when the uid exists.

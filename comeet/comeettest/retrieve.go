@@ -38,14 +38,14 @@ func (c *call) retrieveCandidate() reply {
 	a.mu.RUnlock()
 
 	switch {
-	case r.v.mergedInto != "":
+	case r.v.MergedInto != "":
 		return apiError(http.StatusUnauthorized, "duplicate_candidate", "Candidate is a duplicate")
-	case r.v.deleted && c.sw.DeletedGetPage != 0:
+	case r.v.Deleted && c.sw.DeletedGetPage != 0:
 		return htmlPage(c.sw.DeletedGetPage, http.StatusText(c.sw.DeletedGetPage))
-	case r.v.deleted && c.sw.DeletedGetNotFound:
+	case r.v.Deleted && c.sw.DeletedGetNotFound:
 		return notFound("Candidate " + c.uid)
 	}
-	r.stub = r.v.deleted
+	r.stub = r.v.Deleted
 	return jsonReply(http.StatusOK, r.view(seen))
 }
 
@@ -67,10 +67,10 @@ func (c *call) findDuplicates() reply {
 	var rows []row
 	for _, can := range a.all {
 		v := can.cur
-		if v.deleted || v.mergedInto != "" || !a.visible(v) {
+		if v.Deleted || v.MergedInto != "" || !a.visible(v) {
 			continue
 		}
-		if same(email, v.email) || same(linkedin, v.linkedin) || same(phone, v.phone) || same(phone, v.mobile) || same(first, v.first) && same(last, v.last) {
+		if same(email, v.Email) || same(linkedin, v.LinkedInURL) || same(phone, v.Phone) || same(phone, v.MobilePhone) || same(first, v.FirstName) && same(last, v.LastName) {
 			rows = append(rows, a.row(can, v))
 		}
 	}

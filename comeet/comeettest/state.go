@@ -45,7 +45,6 @@ type candidate struct {
 	uid     string
 	realID  int64
 	ordinal int // index in account.all
-	partner string
 	person  *person
 	created int64     // Comeet's clock
 	born    time.Time // local clock, for visibility delays
@@ -54,36 +53,19 @@ type candidate struct {
 	listed  *position
 }
 
-// profile is what the app sent.
-type profile struct {
-	first, middle, last, email, phone, mobile, nationalID, linkedin, salary, note string
-
-	contact *SourceContact
-	address *Address
-	resume  string
-	files   []string
-	links   []string
-	custom  map[string]any
-}
-
+// version is a candidate from one change to the next.
 type version struct {
-	*profile
-	position              string
-	status, prospect      string
-	reason, mergedInto    string
-	completed, current    []StepState
-	source                *Source
-	statusChanged         int64
-	updated               int64
-	endedAt               int64 // of a hire or a deletion
-	deleted, hidden, anon bool
-	at                    time.Time
-	prev                  *version
+	Candidate
+	endedAt int64     // Comeet's clock at a hire, a deletion or a merge
+	at      time.Time // local clock
+	prev    *version
 }
 
 // Source is to whom a candidate is credited.
 type Source struct {
-	UID, Name, Type string
+	UID  string `json:"uid"`
+	Name string `json:"name"`
+	Type string `json:"type"`
 }
 
 // SourceContact is the person at the source.
@@ -137,20 +119,22 @@ func (s *Server) newUID() (uid string, n uint64) {
 }
 
 // enter adds a candidate in its first state. The caller holds a.mu.
-func (a *account) enter(partner string, v *version, now time.Time, unix int64) *candidate {
+func (a *account) enter(v *version, now time.Time, unix int64) *candidate {
 	uid, n := a.server.newUID()
-	c := &candidate{uid: uid, realID: 70_000_000 + int64(n), ordinal: len(a.all), partner: partner, created: unix, born: now, cur: v}
-	c.person = a.match(partner, v.email)
+	c := &candidate{uid: uid, realID: 70_000_000 + int64(n), ordinal: len(a.all), created: unix, born: now, cur: v}
+	c.person = a.match(v.PartnerCandidateID, v.Email)
 	c.person.candidates = append(c.person.candidates, c)
-	v.at, v.updated, v.statusChanged = now, unix, unix
+	v.at, v.UID, v.RealID, v.PersonUID = now, uid, c.realID, c.person.uid
+	v.TimeCreated = time.Unix(unix, 0).UTC()
+	v.TimeHiringProcessUpdated, v.TimeLastStatusChanged = v.TimeCreated, v.TimeCreated
 	a.all = append(a.all, c)
 	a.candidates[uid] = c
 	a.byRealID[c.realID] = c
-	if partner != "" {
-		k := partnerKey{partner, v.position}
+	if v.PartnerCandidateID != "" {
+		k := partnerKey{v.PartnerCandidateID, v.PositionUID}
 		a.byPartner[k] = append(a.byPartner[k], c)
 	}
-	if p := a.byUID[v.position]; p != nil {
+	if p := a.byUID[v.PositionUID]; p != nil {
 		p.candidates = append(p.candidates, c)
 		c.listed = p
 	}
@@ -192,7 +176,8 @@ const (
 // change publishes the next version of a candidate. The caller holds a.mu.
 func (a *account) change(c *candidate, m moves, f func(*version)) {
 	now := time.Now()
-	unix := a.server.Now().Unix()
+	comeet := a.server.Now().Truncate(time.Second)
+	unix := comeet.Unix()
 	v := *c.cur
 	v.prev = c.cur
 	if !a.server.config.history {
@@ -201,18 +186,18 @@ func (a *account) change(c *candidate, m moves, f func(*version)) {
 	v.at = now
 	f(&v)
 	if m >= movesActivity {
-		v.updated = unix
+		v.TimeHiringProcessUpdated = comeet
 		a.updated.touch(c, unix)
 		c.person.lastActivity = unix
 	}
 	if m == movesStatus {
-		v.statusChanged = unix
+		v.TimeLastStatusChanged = comeet
 	}
-	if v.position != c.cur.position {
+	if v.PositionUID != c.cur.PositionUID {
 		if c.listed != nil {
 			c.listed.candidates = without(c.listed.candidates, c)
 		}
-		if c.listed = a.byUID[v.position]; c.listed != nil {
+		if c.listed = a.byUID[v.PositionUID]; c.listed != nil {
 			c.listed.candidates = append(c.listed.candidates, c)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 // stamp is Comeet's time format: whole seconds, Z [D: candidates-copy].
-func stamp(unix int64) string { return time.Unix(unix, 0).UTC().Format("2006-01-02T15:04:05Z") }
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
 // text is null for what is not there.
 func text(s string) *string {
@@ -20,21 +20,17 @@ func timeOrNull(t time.Time) *string {
 	if t.IsZero() {
 		return nil
 	}
-	s := stamp(t.Unix())
+	s := stamp(t)
 	return &s
 }
 
 type stepView struct {
-	Name            string         `json:"name"`
-	Type            string         `json:"type"`
-	PositionStepUID string         `json:"position_step_uid,omitempty"`
-	TimeScheduled   *string        `json:"time_scheduled"`
-	TimeCompleted   *string        `json:"time_completed,omitempty"`
-	Assignees       []assigneeView `json:"assignees,omitempty"`
-}
-
-type assigneeView struct {
-	Email string `json:"email"`
+	Name            string              `json:"name"`
+	Type            string              `json:"type"`
+	PositionStepUID string              `json:"position_step_uid,omitempty"`
+	TimeScheduled   *string             `json:"time_scheduled"`
+	TimeCompleted   *string             `json:"time_completed,omitempty"`
+	Assignees       []map[string]string `json:"assignees,omitempty"`
 }
 
 type contactView struct {
@@ -42,27 +38,6 @@ type contactView struct {
 	FirstName string `json:"first_name"`
 	LastName  string `json:"last_name"`
 	Email     string `json:"email"`
-}
-
-type sourceView struct {
-	UID  string `json:"uid"`
-	Name string `json:"name"`
-	Type string `json:"type"`
-}
-
-type openingView struct {
-	UID              string `json:"uid"`
-	TimeStartToWork  string `json:"time_start_to_work"`
-	HiredCandidateAt string `json:"hired_candidate_hire_date"`
-}
-
-type reasonView struct {
-	Reason string `json:"reason"`
-}
-
-type resumeView struct {
-	Name string `json:"name"`
-	URL  string `json:"url"`
 }
 
 // stub is all that is left of a deleted candidate [D: candidates-copy].
@@ -85,33 +60,33 @@ type createdView struct {
 
 // candidateView is the full candidate, in the order of specification §3.1. It never has partner_candidate_id [I].
 type candidateView struct {
-	UID                   string         `json:"uid"`
-	PersonUID             string         `json:"person_uid"`
-	FirstName             *string        `json:"first_name"`
-	MiddleName            *string        `json:"middle_name"`
-	LastName              *string        `json:"last_name"`
-	Email                 *string        `json:"email"`
-	Phone                 *string        `json:"phone"`
-	MobilePhone           *string        `json:"mobile_phone"`
-	IDNumber              *string        `json:"id_number"`
-	LinkedInURL           *string        `json:"linkedin_url"`
-	Deleted               bool           `json:"deleted"`
-	PositionUID           string         `json:"position_uid"`
-	SourceContact         *contactView   `json:"source_contact,omitempty"`
-	Source                *sourceView    `json:"source,omitempty"`
-	TimeCreated           string         `json:"time_created"`
-	URL                   string         `json:"URL"`
-	CompletedSteps        []stepView     `json:"completed_steps"`
-	CurrentSteps          []stepView     `json:"current_steps"`
-	FutureSteps           *[]stepView    `json:"future_steps,omitempty"`
-	Status                string         `json:"status"`
-	ProspectStatus        *string        `json:"prospect_status"`
-	Opening               *openingView   `json:"opening,omitempty"`
-	DispositionReason     *reasonView    `json:"disposition_reason,omitempty"`
-	TimeLastStatusChanged string         `json:"time_last_status_changed"`
-	Resume                *resumeView    `json:"resume,omitempty"`
-	Tags                  []any          `json:"tags"`
-	CustomFields          map[string]any `json:"custom_fields"`
+	UID                   string            `json:"uid"`
+	PersonUID             string            `json:"person_uid"`
+	FirstName             *string           `json:"first_name"`
+	MiddleName            *string           `json:"middle_name"`
+	LastName              *string           `json:"last_name"`
+	Email                 *string           `json:"email"`
+	Phone                 *string           `json:"phone"`
+	MobilePhone           *string           `json:"mobile_phone"`
+	IDNumber              *string           `json:"id_number"`
+	LinkedInURL           *string           `json:"linkedin_url"`
+	Deleted               bool              `json:"deleted"`
+	PositionUID           string            `json:"position_uid"`
+	SourceContact         *contactView      `json:"source_contact,omitempty"`
+	Source                *Source           `json:"source,omitempty"`
+	TimeCreated           string            `json:"time_created"`
+	URL                   string            `json:"URL"`
+	CompletedSteps        []stepView        `json:"completed_steps"`
+	CurrentSteps          []stepView        `json:"current_steps"`
+	FutureSteps           *[]stepView       `json:"future_steps,omitempty"`
+	Status                string            `json:"status"`
+	ProspectStatus        *string           `json:"prospect_status"`
+	Opening               map[string]string `json:"opening,omitempty"`
+	DispositionReason     map[string]string `json:"disposition_reason,omitempty"`
+	TimeLastStatusChanged string            `json:"time_last_status_changed"`
+	Resume                map[string]string `json:"resume,omitempty"`
+	Tags                  []any             `json:"tags"`
+	CustomFields          map[string]any    `json:"custom_fields"`
 }
 
 // sight is what an account may see of its candidates; it is taken under the lock and used outside.
@@ -135,7 +110,7 @@ func viewSteps(steps []StepState, all, assignees bool) []stepView {
 		out[i].PositionStepUID = s.PositionStepUID
 		if assignees {
 			for _, email := range s.Assignees {
-				out[i].Assignees = append(out[i].Assignees, assigneeView{email})
+				out[i].Assignees = append(out[i].Assignees, map[string]string{"email": email})
 			}
 		}
 	}
@@ -145,9 +120,9 @@ func viewSteps(steps []StepState, all, assignees bool) []stepView {
 // viewCreated is the documented answer to a POST.
 func viewCreated(c *candidate, v *version) createdView {
 	return createdView{
-		UID: c.uid, PositionUID: v.position, SourceContact: v.contact, TimeCreated: stamp(c.created),
-		TimeLastStatusChanged: stamp(v.statusChanged), CurrentSteps: viewSteps(v.current, false, false),
-		CompletedSteps: viewSteps(v.completed, false, false), Status: v.status,
+		UID: c.uid, PositionUID: v.PositionUID, SourceContact: v.SourceContact, TimeCreated: stamp(v.TimeCreated),
+		TimeLastStatusChanged: stamp(v.TimeLastStatusChanged), CurrentSteps: viewSteps(v.CurrentSteps, false, false),
+		CompletedSteps: viewSteps(v.CompletedSteps, false, false), Status: v.Status,
 	}
 }
 
@@ -166,13 +141,13 @@ func (r row) view(s sight) any {
 		return stub{c.uid, true}
 	}
 	out := candidateView{
-		UID: c.uid, PersonUID: c.person.uid, FirstName: text(v.first), MiddleName: text(v.middle), LastName: text(v.last),
-		Email: text(v.email), Phone: text(v.phone), MobilePhone: text(v.mobile), IDNumber: text(v.nationalID),
-		LinkedInURL: text(v.linkedin), PositionUID: v.position, TimeCreated: stamp(c.created),
+		UID: c.uid, PersonUID: c.person.uid, FirstName: text(v.FirstName), MiddleName: text(v.MiddleName), LastName: text(v.LastName),
+		Email: text(v.Email), Phone: text(v.Phone), MobilePhone: text(v.MobilePhone), IDNumber: text(v.NationalID),
+		LinkedInURL: text(v.LinkedInURL), PositionUID: v.PositionUID, TimeCreated: stamp(v.TimeCreated),
 		URL:            fmt.Sprintf("https://app.comeet.co/app/?goto_url=/can/%d", c.realID),
-		CompletedSteps: viewSteps(v.completed, true, s.assignees), CurrentSteps: viewSteps(v.current, true, s.assignees),
-		Status: v.status, ProspectStatus: text(v.prospect), TimeLastStatusChanged: stamp(v.statusChanged),
-		Tags: []any{}, CustomFields: v.custom,
+		CompletedSteps: viewSteps(v.CompletedSteps, true, s.assignees), CurrentSteps: viewSteps(v.CurrentSteps, true, s.assignees),
+		Status: v.Status, ProspectStatus: text(v.ProspectStatus), TimeLastStatusChanged: stamp(v.TimeLastStatusChanged),
+		Tags: []any{}, CustomFields: v.CustomFields,
 	}
 	if out.CustomFields == nil {
 		out.CustomFields = map[string]any{}
@@ -181,22 +156,22 @@ func (r row) view(s sight) any {
 		future := futureSteps(v, r.steps)
 		out.FutureSteps = &future
 	}
-	if s.source && v.source != nil {
-		out.Source = &sourceView{v.source.UID, v.source.Name, v.source.Type}
+	if s.source {
+		out.Source = &v.Source
 	}
-	if s.contact && v.contact != nil {
-		first, last := splitName(v.contact.FullName)
-		out.SourceContact = &contactView{v.contact.UID, first, last, v.contact.Email}
+	if s.contact && v.SourceContact != nil {
+		first, last := splitName(v.SourceContact.FullName)
+		out.SourceContact = &contactView{v.SourceContact.UID, first, last, v.SourceContact.Email}
 	}
-	if s.resume && v.resume != "" {
-		out.Resume = &resumeView{v.resume, "https://bucket.comeet.test/" + c.uid + "/resume?signature=presigned"}
+	if s.resume && v.Resume != "" {
+		out.Resume = map[string]string{"name": v.Resume, "url": "https://bucket.comeet.test/" + c.uid + "/resume?signature=presigned"}
 	}
-	if v.reason != "" {
-		out.DispositionReason = &reasonView{v.reason}
+	if v.DispositionReason != "" {
+		out.DispositionReason = map[string]string{"reason": v.DispositionReason}
 	}
-	if v.status == Hired {
-		day := stamp(v.endedAt)[:len("2006-01-02")]
-		out.Opening = &openingView{"0E." + c.uid[:2], day, day}
+	if v.Status == Hired {
+		day := stamp(time.Unix(v.endedAt, 0))[:len("2006-01-02")]
+		out.Opening = map[string]string{"uid": "0E." + c.uid[:2], "time_start_to_work": day, "hired_candidate_hire_date": day}
 	}
 	return out
 }
@@ -205,7 +180,7 @@ func (r row) view(s sight) any {
 func futureSteps(v *version, workflow []Step) []stepView {
 	reached := -1
 	for i, w := range workflow {
-		for _, lists := range [][]StepState{v.current, v.completed} {
+		for _, lists := range [][]StepState{v.CurrentSteps, v.CompletedSteps} {
 			for _, s := range lists {
 				if s.PositionStepUID == w.UID {
 					reached = i
@@ -214,7 +189,7 @@ func futureSteps(v *version, workflow []Step) []stepView {
 		}
 	}
 	out := []stepView{}
-	if v.status != InProgress {
+	if v.Status != InProgress {
 		return out
 	}
 	for _, w := range workflow[reached+1:] {
