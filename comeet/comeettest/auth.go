@@ -131,19 +131,17 @@ func (c *call) permit(any ...Permission) *reply {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if a.revoked {
-		r := revoked(orDefault(c.sw.RevokedStatus, http.StatusUnauthorized))
-		return &r
+		return revoked(orDefault(c.sw.RevokedStatus, http.StatusUnauthorized))
 	}
 	for _, p := range any {
 		if !a.denied[p] {
 			return nil
 		}
 	}
-	r := noPermission()
-	return &r
+	return noPermission()
 }
 
-func revoked(status int) reply {
+func revoked(status int) *reply {
 	switch status {
 	case http.StatusForbidden:
 		return noPermission()

@@ -62,16 +62,13 @@ type link struct {
 // partner_candidate_id [I]. Status 200 or 201, reduced or full body, form of candidate_uid in the 409, race, auto-resolve,
 // closed positions, limits: UNKNOWN, Switches.
 // Not imitated: normalisation of names and phones, resume parsing, file count and total size limits, leads.
-func (c *call) createCandidate() reply {
-	if bad := c.permit(CreateCandidates); bad != nil {
-		return *bad
-	}
+func (c *call) createCandidate() *reply {
 	var n newCandidate
 	if bad := c.decode(&n); bad != nil {
-		return *bad
+		return bad
 	}
 	if bad := c.validate(&n); bad != nil {
-		return *bad
+		return bad
 	}
 	return c.enter(&n)
 }
@@ -81,8 +78,7 @@ func (c *call) decode(n *newCandidate) *reply {
 	media, _, err := mime.ParseMediaType(c.in.header.Get("Content-Type"))
 	if err != nil || media != "application/json" {
 		c.s.record.violate(c.req, "content_type", "a write must be application/json")
-		r := apiError(http.StatusBadRequest, "invalid_request", "Content-Type must be application/json")
-		return &r
+		return apiError(http.StatusBadRequest, "invalid_request", "Content-Type must be application/json")
 	}
 	strict := json.NewDecoder(bytes.NewReader(c.body))
 	strict.DisallowUnknownFields()
@@ -104,12 +100,11 @@ func (c *call) decode(n *newCandidate) *reply {
 			return nil
 		}
 	}
-	r := apiError(http.StatusBadRequest, "invalid_request", err.Error())
-	return &r
+	return apiError(http.StatusBadRequest, "invalid_request", err.Error())
 }
 
 // enter is the part of a POST that must be atomic: conflict check and creation.
-func (c *call) enter(n *newCandidate) reply {
+func (c *call) enter(n *newCandidate) *reply {
 	a, s := c.account, c.s
 	v := &version{Candidate: n.candidate()}
 	now, unix := time.Now(), s.Now().Unix()

@@ -98,7 +98,7 @@ func (d memoryDoor) failure(ctx context.Context, f fate) error {
 	return &net.OpError{Op: "read", Net: "tcp", Addr: memoryAddr{}, Err: os.NewSyscallError("read", syscall.ECONNRESET)}
 }
 
-func pieceOf(r reply) int {
+func pieceOf(r *reply) int {
 	if r.chunk > 0 {
 		return len(r.body)/10 + 1
 	}

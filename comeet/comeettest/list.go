@@ -217,7 +217,7 @@ func (c *call) rows(candidates iter.Seq[*candidate], f *filter, p page, delay ti
 // candidates of other sources and hidden blocks [D: permissions]. Bounds, order, page sizes, stability, what next_page
 // keeps, merged-away ones, delay after a create: UNKNOWN, Switches.
 // Not imitated: person-level filters other than last activity, include.
-func (c *call) listCandidates() reply {
+func (c *call) listCandidates() *reply {
 	return c.list(c.sw.VisibleInListAfter, func(f *filter, from int) (iter.Seq[*candidate], *reply) {
 		return c.account.ordered(f, c.sw, from), nil
 	})
@@ -226,12 +226,11 @@ func (c *call) listCandidates() reply {
 // listPositionCandidates serves GET /positions/{uid}/candidates: the full shape with steps, deleted stubs and blank statuses
 // included, limit, envelope as above [O: riverside]; 404 for a position that is unknown or not shared [I].
 // Not imitated: time filters, of which UNKNOWN is whether they apply here; they are violations.
-func (c *call) listPositionCandidates() reply {
+func (c *call) listPositionCandidates() *reply {
 	return c.list(c.sw.VisibleInPositionListAfter, func(_ *filter, from int) (iter.Seq[*candidate], *reply) {
 		p := c.account.shared(c.uid)
 		if p == nil {
-			r := notFound("Position " + c.uid)
-			return nil, &r
+			return nil, notFound("Position " + c.uid)
 		}
 		return c.ofPosition(p, from), nil
 	})
@@ -256,17 +255,14 @@ func (c *call) ofPosition(p *position, from int) iter.Seq[*candidate] {
 	return slices.Values(all)
 }
 
-func (c *call) list(delay time.Duration, candidates func(f *filter, from int) (iter.Seq[*candidate], *reply)) reply {
-	if bad := c.permit(ReadOwnCandidates, ReadOtherCandidates); bad != nil {
-		return *bad
-	}
+func (c *call) list(delay time.Duration, candidates func(f *filter, from int) (iter.Seq[*candidate], *reply)) *reply {
 	p, q, bad := c.openPage()
 	if bad != nil {
-		return *bad
+		return bad
 	}
 	f, bad := c.filter(q)
 	if bad != nil {
-		return *bad
+		return bad
 	}
 	from := 0
 	if c.sw.Order == OrderCreated {
@@ -277,7 +273,7 @@ func (c *call) list(delay time.Duration, candidates func(f *filter, from int) (i
 	walk, bad := candidates(&f, from)
 	if bad != nil {
 		a.mu.RUnlock()
-		return *bad
+		return bad
 	}
 	rows, at := c.rows(walk, &f, p, delay)
 	seen := a.look()
@@ -296,13 +292,10 @@ func (c *call) list(delay time.Duration, candidates func(f *filter, from int) (i
 
 // listDeleted serves GET /deleted-candidates: a bare array of uids [D: list-deleted-candidates], not paginated (UNKNOWN).
 // Merged-away ones, an envelope: UNKNOWN, Switches. Not imitated: how long the list goes back.
-func (c *call) listDeleted() reply {
-	if bad := c.permit(ReadOwnCandidates, ReadOtherCandidates); bad != nil {
-		return *bad
-	}
+func (c *call) listDeleted() *reply {
 	during, bad := c.span(c.query, "time_deleted")
 	if bad != nil {
-		return *bad
+		return bad
 	}
 	a := c.account
 	a.mu.RLock()

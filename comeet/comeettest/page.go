@@ -31,8 +31,7 @@ func (c *call) openPage() (p page, filters url.Values, bad *reply) {
 		}
 		if err != nil {
 			c.s.record.violate(c.req, "query", "next_page was altered")
-			r := apiError(http.StatusBadRequest, "invalid_request", "Bad page")
-			return p, nil, &r
+			return p, nil, apiError(http.StatusBadRequest, "invalid_request", "Bad page")
 		}
 		return p, filters, nil
 	}
@@ -41,8 +40,7 @@ func (c *call) openPage() (p page, filters url.Values, bad *reply) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
 			c.s.record.violate(c.req, "query", "limit must be a positive whole number")
-			r := apiError(http.StatusBadRequest, "invalid_request", "Bad limit "+text)
-			return p, nil, &r
+			return p, nil, apiError(http.StatusBadRequest, "invalid_request", "Bad limit "+text)
 		}
 		p.Limit = n
 	}
@@ -74,7 +72,7 @@ func (c *call) nextURL(p page, at int) string {
 }
 
 // envelope is a list's answer: the rows, and next_page as URL, null or absent [O: wsc, riverside].
-func (c *call) envelope(name string, rows any, next string) reply {
+func (c *call) envelope(name string, rows any, next string) *reply {
 	out := map[string]any{name: rows}
 	switch {
 	case next != "":

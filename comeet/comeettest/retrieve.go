@@ -14,10 +14,7 @@ import (
 // error-responses]; 404 not_found [D]. A deleted one, one that the app may not see, and a new one within its delay: UNKNOWN,
 // Switches.
 // Not imitated: include, whose names are UNKNOWN; it is accepted and ignored.
-func (c *call) retrieveCandidate() reply {
-	if bad := c.permit(ReadOwnCandidates, ReadOtherCandidates); bad != nil {
-		return *bad
-	}
+func (c *call) retrieveCandidate() *reply {
 	a := c.account
 	a.mu.RLock()
 	can := a.candidates[c.uid]
@@ -52,10 +49,7 @@ func (c *call) retrieveCandidate() reply {
 // findDuplicates serves GET /sourcing/candidates/find_duplicates: a bare array of hiring processes whose person has the
 // e-mail, LinkedIn URL, phone or full name given; 400 when no input is enough [O: riverside]. It costs O(candidates).
 // Not imitated: the shape of an element, which is UNKNOWN (the full candidate is given), fuzzy matching, leads.
-func (c *call) findDuplicates() reply {
-	if bad := c.permit(ReadOwnCandidates, ReadOtherCandidates); bad != nil {
-		return *bad
-	}
+func (c *call) findDuplicates() *reply {
 	email, linkedin, phone := c.query.Get("email"), c.query.Get("linkedin_url"), c.query.Get("phone_number")
 	first, last := c.query.Get("first_name"), c.query.Get("last_name")
 	if email == "" && linkedin == "" && phone == "" && (first == "" || last == "") {

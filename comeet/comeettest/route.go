@@ -28,21 +28,24 @@ const (
 type endpoint struct {
 	route   Route
 	method  string
-	path    []string // "{uid}" takes any one segment
-	query   []string // parameters allowed
-	handler func(*call) reply
+	path    []string     // "{uid}" takes any one segment
+	query   []string     // parameters allowed
+	needs   []Permission // of which one is enough
+	handler func(*call) *reply
 }
+
+var readCandidates = []Permission{ReadOwnCandidates, ReadOtherCandidates}
 
 // endpoints in the order of the specification, §2.0. Trailing slashes matter: they are kept as documented.
 var endpoints = []endpoint{
-	{ListPositions, "GET", []string{"positions"}, []string{"status", "limit", pageParameter}, (*call).listPositions},
-	{RetrievePosition, "GET", []string{"positions", "{uid}"}, nil, (*call).retrievePosition},
-	{ListPositionCandidates, "GET", []string{"positions", "{uid}", "candidates"}, []string{"limit", pageParameter}, (*call).listPositionCandidates},
-	{CreateCandidate, "POST", []string{"candidates"}, nil, (*call).createCandidate},
-	{ListCandidates, "GET", []string{"candidates"}, candidateFilters, (*call).listCandidates},
-	{RetrieveCandidate, "GET", []string{"candidates", "{uid}"}, []string{"include"}, (*call).retrieveCandidate},
-	{ListDeletedCandidates, "GET", []string{"deleted-candidates"}, []string{"time_deleted:after", "time_deleted:before"}, (*call).listDeleted},
-	{FindDuplicates, "GET", []string{"sourcing", "candidates", "find_duplicates"}, []string{"email", "first_name", "last_name", "linkedin_url", "phone_number"}, (*call).findDuplicates},
+	{ListPositions, "GET", []string{"positions"}, []string{"status", "limit", pageParameter}, []Permission{ReadPositions}, (*call).listPositions},
+	{RetrievePosition, "GET", []string{"positions", "{uid}"}, nil, []Permission{ReadPositions}, (*call).retrievePosition},
+	{ListPositionCandidates, "GET", []string{"positions", "{uid}", "candidates"}, []string{"limit", pageParameter}, readCandidates, (*call).listPositionCandidates},
+	{CreateCandidate, "POST", []string{"candidates"}, nil, []Permission{CreateCandidates}, (*call).createCandidate},
+	{ListCandidates, "GET", []string{"candidates"}, candidateFilters, readCandidates, (*call).listCandidates},
+	{RetrieveCandidate, "GET", []string{"candidates", "{uid}"}, []string{"include"}, readCandidates, (*call).retrieveCandidate},
+	{ListDeletedCandidates, "GET", []string{"deleted-candidates"}, []string{"time_deleted:after", "time_deleted:before"}, readCandidates, (*call).listDeleted},
+	{FindDuplicates, "GET", []string{"sourcing", "candidates", "find_duplicates"}, []string{"email", "first_name", "last_name", "linkedin_url", "phone_number"}, readCandidates, (*call).findDuplicates},
 }
 
 // notImitated exist at Comeet (specification §2.0); the fake answers 501 and records a violation.
@@ -119,12 +122,12 @@ type call struct {
 //
 // Requests refused by the rate limit don't use up a scripted fault. Requests that a gateway fault keeps from their handler
 // count against the limit all the same (UNKNOWN; the strict reading); refused connections don't.
-func (s *Server) serve(ctx context.Context, in *inbound) reply {
+func (s *Server) serve(ctx context.Context, in *inbound) *reply {
 	var back time.Duration
 	if s.config.latency != nil {
 		var there time.Duration
 		if there, back = s.config.latency(); !s.pause(ctx, there) {
-			return reply{fate: fateHang}
+			return &reply{fate: fateHang}
 		}
 	}
 	c := &call{s: s, sw: s.switches.Load(), in: in, req: &Request{Base: in.base, Method: in.method, Path: in.path, Arrived: time.Now()}}
@@ -138,7 +141,7 @@ func (s *Server) serve(ctx context.Context, in *inbound) reply {
 	r := c.proceed(ctx, rejected)
 	s.record.end(c.req, r.status)
 	if r.fate == fateAnswer && !s.pause(ctx, back) {
-		return reply{fate: fateHang}
+		return &reply{fate: fateHang}
 	}
 	return r
 }
@@ -197,15 +200,15 @@ func (c *call) foreignHost() bool {
 
 // rejection is an answer to a request that breaks a rule.
 type rejection struct {
-	reply
+	*reply
 	rule, detail string
 }
 
-func (c *call) proceed(ctx context.Context, rejected *rejection) reply {
+func (c *call) proceed(ctx context.Context, rejected *rejection) *reply {
 	s := c.s
 	body, err := c.in.read()
 	if err != nil {
-		return reply{fate: fateDrop}
+		return &reply{fate: fateDrop}
 	}
 	c.body = body
 	seen := *c.req
@@ -232,7 +235,7 @@ func (c *call) proceed(ctx context.Context, rejected *rejection) reply {
 			return c.dated(throttled(wait, c.sw.ThrottleHTML))
 		}
 	}
-	act := func() reply {
+	act := func() *reply {
 		switch {
 		case rejected != nil:
 			return c.reject(rejected)
@@ -240,10 +243,13 @@ func (c *call) proceed(ctx context.Context, rejected *rejection) reply {
 			return c.reject(denied)
 		}
 		if bad := c.check(); bad != nil {
-			return *bad
+			return bad
 		}
 		s.record.acted.Add(1)
 		s.record.note(c.req, func(q *Request) { q.Acted = true })
+		if bad := c.permit(c.endpoint.needs...); bad != nil {
+			return bad
+		}
 		return c.endpoint.handler(c)
 	}
 	if injured {
@@ -252,20 +258,20 @@ func (c *call) proceed(ctx context.Context, rejected *rejection) reply {
 	return c.dated(act())
 }
 
-func (c *call) reject(r *rejection) reply {
+func (c *call) reject(r *rejection) *reply {
 	c.s.record.violate(c.req, r.rule, "%s", r.detail)
 	return r.reply
 }
 
 // injured lets a fault happen.
-func (c *call) injured(ctx context.Context, f Fault, act func() reply) reply {
+func (c *call) injured(ctx context.Context, f Fault, act func() *reply) *reply {
 	s := c.s
 	s.record.faulted.Add(1)
 	s.record.note(c.req, func(q *Request) { q.Fault = f.name })
 	if !s.pause(ctx, f.before) {
-		return reply{fate: fateHang}
+		return &reply{fate: fateHang}
 	}
-	var r reply
+	r := &reply{}
 	if f.act && act != nil {
 		r = act()
 	}
@@ -273,14 +279,14 @@ func (c *call) injured(ctx context.Context, f Fault, act func() reply) reply {
 		s.later(f.late, act)
 	}
 	if !f.pass {
-		r = reply{status: f.status, header: f.header.Clone(), body: f.body}
+		r = &reply{status: f.status, header: f.header.Clone(), body: f.body}
 	}
 	if f.fate != fateAnswer {
-		r = reply{}
+		r = &reply{}
 	}
 	r.fate, r.chunk, r.cut = f.fate, f.chunk, f.cut
 	if !s.pause(ctx, f.after) {
-		return reply{fate: fateHang}
+		return &reply{fate: fateHang}
 	}
 	if r.fate == fateHang {
 		select {
@@ -295,7 +301,7 @@ func (c *call) injured(ctx context.Context, f Fault, act func() reply) reply {
 }
 
 // later runs act after d, unless the server closes first.
-func (s *Server) later(d time.Duration, act func() reply) {
+func (s *Server) later(d time.Duration, act func() *reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -309,7 +315,7 @@ func (s *Server) later(d time.Duration, act func() reply) {
 }
 
 // dated stamps an answer with Comeet's clock. Whether the header can be relied on is UNKNOWN: Switches.NoDate.
-func (c *call) dated(r reply) reply {
+func (c *call) dated(r *reply) *reply {
 	if r.header == nil {
 		r.header = http.Header{}
 	}
@@ -330,8 +336,7 @@ func (c *call) check() *reply {
 	}
 	if c.malformed != nil {
 		c.s.record.violate(c.req, "query", "%v", c.malformed)
-		r := apiError(http.StatusBadRequest, "invalid_request", "Malformed query")
-		return &r
+		return apiError(http.StatusBadRequest, "invalid_request", "Malformed query")
 	}
 	_, paged := c.query[pageParameter]
 	for name, values := range c.query {
@@ -346,8 +351,7 @@ func (c *call) check() *reply {
 			continue
 		}
 		if !c.sw.IgnoreUnknown {
-			r := apiError(http.StatusBadRequest, "invalid_request", "Unexpected parameter "+name)
-			return &r
+			return apiError(http.StatusBadRequest, "invalid_request", "Unexpected parameter "+name)
 		}
 	}
 	return nil

@@ -26,8 +26,7 @@ func (c *call) validate(n *newCandidate) *reply {
 }
 
 func invalid(code, message string) *reply {
-	r := apiError(http.StatusBadRequest, code, message)
-	return &r
+	return apiError(http.StatusBadRequest, code, message)
 }
 
 func (c *call) required(n *newCandidate) *reply {
@@ -125,8 +124,7 @@ func (c *call) uploads(n *newCandidate) *reply {
 var resumeTypes = []string{".pdf", ".doc", ".docx"}
 
 func refusedFile(code, name string) *reply {
-	r := apiError(http.StatusForbidden, code, "File refused: "+name)
-	return &r
+	return apiError(http.StatusForbidden, code, "File refused: "+name)
 }
 
 func (n *newCandidate) allFiles() []file {
