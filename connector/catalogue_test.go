@@ -1,7 +1,6 @@
 package connector_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -32,11 +31,7 @@ func (w *world) eventuallyShows(want map[string]string) {
 // revision is the bucket's last write.
 func (w *world) revision() uint64 {
 	w.Helper()
-	s, err := w.js.Stream(context.Background(), "KV_"+bus.PositionsBucket)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return s.CachedInfo().State.LastSeq
+	return w.stream("KV_" + bus.PositionsBucket).CachedInfo().State.LastSeq
 }
 
 // readings waits for n more complete readings of the positions.

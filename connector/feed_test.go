@@ -191,10 +191,7 @@ func (w *world) stored() map[string]map[uint64]*jetstream.RawStreamMsg {
 	out := map[string]map[uint64]*jetstream.RawStreamMsg{}
 	list := w.js.ListStreams(w.Context())
 	for info := range list.Info() {
-		s, err := w.js.Stream(w.Context(), info.Config.Name)
-		if err != nil {
-			w.Fatal(err)
-		}
+		s := w.stream(info.Config.Name)
 		all := map[uint64]*jetstream.RawStreamMsg{}
 		for seq := max(1, info.State.FirstSeq); seq <= info.State.LastSeq; seq++ {
 			m, err := s.GetMsg(w.Context(), seq)
@@ -257,13 +254,30 @@ func (w *world) entryOf(op string) entry {
 
 func opOf(d *events.Sourced) string { return ledger.OpOf("default", source, d).ID }
 
-// letters reads all dead letters by sequence.
-func (w *world) letters() map[uint64]*jetstream.RawStreamMsg {
+// stream is a stream as it is now.
+func (w *world) stream(name string) jetstream.Stream {
 	w.Helper()
-	s, err := w.js.Stream(w.Context(), bus.DeadLettersStream)
+	s, err := w.js.Stream(w.Context(), name)
 	if err != nil {
 		w.Fatal(err)
 	}
+	return s
+}
+
+// message is what a stream holds at a sequence.
+func (w *world) message(stream string, seq uint64) *jetstream.RawStreamMsg {
+	w.Helper()
+	m, err := w.stream(stream).GetMsg(w.Context(), seq)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return m
+}
+
+// letters reads all dead letters by sequence.
+func (w *world) letters() map[uint64]*jetstream.RawStreamMsg {
+	w.Helper()
+	s := w.stream(bus.DeadLettersStream)
 	out := map[uint64]*jetstream.RawStreamMsg{}
 	for seq := uint64(1); seq <= s.CachedInfo().State.LastSeq; seq++ {
 		m, err := s.GetMsg(w.Context(), seq)

@@ -327,13 +327,15 @@ func (w *world) store(name string, data []byte) string {
 // keepEventsFor sets the age limit of the sourced stream.
 func (w *world) keepEventsFor(d time.Duration) {
 	w.Helper()
-	stream, err := w.js.Stream(w.Context(), bus.SourcedStream)
-	if err != nil {
-		w.Fatal(err)
-	}
-	cfg := stream.CachedInfo().Config
-	cfg.MaxAge, cfg.Duplicates = d, time.Second
-	if _, err := w.js.UpdateStream(w.Context(), cfg); err != nil {
+	w.reconfigure(bus.SourcedStream, func(info *jetstream.StreamInfo) { info.Config.MaxAge, info.Config.Duplicates = d, time.Second })
+}
+
+// reconfigure changes a stream's settings.
+func (w *world) reconfigure(stream string, change func(*jetstream.StreamInfo)) {
+	w.Helper()
+	info := w.stream(stream).CachedInfo()
+	change(info)
+	if _, err := w.js.UpdateStream(w.Context(), info.Config); err != nil {
 		w.Fatal(err)
 	}
 }

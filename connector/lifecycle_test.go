@@ -11,23 +11,18 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/connector/bus/bustest"
 	"github.com/comeet-connector/comeet-connector/events"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // eventsMaxBytes changes how much the events stream may hold, to a multiple of what it holds; 0 is the layout's size.
 func (w *world) eventsMaxBytes(times float64) {
 	w.Helper()
-	s, err := w.js.Stream(w.Context(), bus.EventsStream)
-	if err != nil {
-		w.Fatal(err)
-	}
-	cfg := s.CachedInfo().Config
-	cfg.MaxBytes = 1 << 30
-	if times > 0 {
-		cfg.MaxBytes = int64(times * float64(s.CachedInfo().State.Bytes))
-	}
-	if _, err := w.js.UpdateStream(w.Context(), cfg); err != nil {
-		w.Fatal(err)
-	}
+	w.reconfigure(bus.EventsStream, func(info *jetstream.StreamInfo) {
+		info.Config.MaxBytes = 1 << 30
+		if times > 0 {
+			info.Config.MaxBytes = int64(times * float64(info.State.Bytes))
+		}
+	})
 }
 
 // At 95 % of its size the events stream takes no new claims and no new statuses, loudly, so that every outcome still fits; and it goes on when

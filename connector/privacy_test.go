@@ -10,6 +10,7 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet"
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector"
+	"github.com/comeet-connector/comeet-connector/connector/bus"
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
@@ -118,16 +119,8 @@ func TestNobodyIsSeen(t *testing.T) {
 	f := w.settled()
 
 	w.checkLeaks(w.logs.String(), p.logs.String(), metrics(t, r))
-	ctx := t.Context()
-	s, err := w.js.Stream(ctx, "CANDIDATE_EVENTS")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, e := range f {
-		m, err := s.GetMsg(ctx, e.seq)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := w.message(bus.EventsStream, e.seq)
 		w.checkLeaks(m.Subject, fmt.Sprint(m.Header), string(m.Data))
 	}
 	for _, m := range w.letters() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/comeet-connector/comeet-connector/comeet/comeettest"
 	"github.com/comeet-connector/comeet-connector/connector/bus"
@@ -202,15 +203,7 @@ func TestDeadLettersFull(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	resize := func(messages int64) {
-		s, err := w.js.Stream(w.Context(), bus.DeadLettersStream)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg := s.CachedInfo().Config
-		cfg.MaxMsgs = messages
-		if _, err := w.js.UpdateStream(w.Context(), cfg); err != nil {
-			t.Fatal(err)
-		}
+		w.reconfigure(bus.DeadLettersStream, func(info *jetstream.StreamInfo) { info.Config.MaxMsgs = messages })
 	}
 	resize(1)
 	w.run()
