@@ -27,8 +27,6 @@ const (
 // endpoint says what a route takes and who serves it.
 type endpoint struct {
 	route   Route
-	method  string
-	path    []string     // "{uid}" takes any one segment
 	query   []string     // parameters allowed
 	needs   []Permission // of which one is enough
 	handler func(*call) *reply
@@ -36,34 +34,24 @@ type endpoint struct {
 
 var readCandidates = []Permission{ReadOwnCandidates, ReadOtherCandidates}
 
-// endpoints in the order of the specification, §2.0. Trailing slashes matter: they are kept as documented.
+// endpoints in the order of the specification, §2.0.
 var endpoints = []endpoint{
-	{ListPositions, "GET", []string{"positions"}, []string{"status", "limit", pageParameter}, []Permission{ReadPositions}, (*call).listPositions},
-	{RetrievePosition, "GET", []string{"positions", "{uid}"}, nil, []Permission{ReadPositions}, (*call).retrievePosition},
-	{ListPositionCandidates, "GET", []string{"positions", "{uid}", "candidates"}, []string{"limit", pageParameter}, readCandidates, (*call).listPositionCandidates},
-	{CreateCandidate, "POST", []string{"candidates"}, nil, []Permission{CreateCandidates}, (*call).createCandidate},
-	{ListCandidates, "GET", []string{"candidates"}, candidateFilters, readCandidates, (*call).listCandidates},
-	{RetrieveCandidate, "GET", []string{"candidates", "{uid}"}, []string{"include"}, readCandidates, (*call).retrieveCandidate},
-	{ListDeletedCandidates, "GET", []string{"deleted-candidates"}, []string{"time_deleted:after", "time_deleted:before"}, readCandidates, (*call).listDeleted},
-	{FindDuplicates, "GET", []string{"sourcing", "candidates", "find_duplicates"}, []string{"email", "first_name", "last_name", "linkedin_url", "phone_number"}, readCandidates, (*call).findDuplicates},
+	{ListPositions, []string{"status", "limit", pageParameter}, []Permission{ReadPositions}, (*call).listPositions},
+	{RetrievePosition, nil, []Permission{ReadPositions}, (*call).retrievePosition},
+	{ListPositionCandidates, []string{"limit", pageParameter}, readCandidates, (*call).listPositionCandidates},
+	{CreateCandidate, nil, []Permission{CreateCandidates}, (*call).createCandidate},
+	{ListCandidates, candidateFilters, readCandidates, (*call).listCandidates},
+	{RetrieveCandidate, []string{"include"}, readCandidates, (*call).retrieveCandidate},
+	{ListDeletedCandidates, []string{"time_deleted:after", "time_deleted:before"}, readCandidates, (*call).listDeleted},
+	{FindDuplicates, []string{"email", "first_name", "last_name", "linkedin_url", "phone_number"}, readCandidates, (*call).findDuplicates},
 }
 
 // notImitated exist at Comeet (specification §2.0); the fake answers 501 and records a violation.
-var notImitated = []struct {
-	method string
-	path   []string
-}{
-	{"POST", []string{"positions", ""}},
-	{"PATCH", []string{"position", "{uid}"}},
-	{"POST", []string{"positions", "{uid}", "clone"}},
-	{"PATCH", []string{"candidates", "{uid}"}},
-	{"POST", []string{"candidates", "{uid}", "notes"}},
-	{"GET", []string{"candidates", "{uid}", "files"}},
-	{"POST", []string{"candidates", "{uid}", "files"}},
-	{"POST", []string{"candidates", "{uid}", "conversations"}},
-	{"POST", []string{"conversations", "{uid}", "messages"}},
-	{"DELETE", []string{"person", "{uid}"}},
-	{"POST", []string{"person", "{uid}", "pseudonymize"}},
+var notImitated = []Route{
+	"POST /positions/", "PATCH /position/{uid}", "POST /positions/{uid}/clone",
+	"PATCH /candidates/{uid}", "POST /candidates/{uid}/notes", "GET /candidates/{uid}/files", "POST /candidates/{uid}/files",
+	"POST /candidates/{uid}/conversations", "POST /conversations/{uid}/messages",
+	"DELETE /person/{uid}", "POST /person/{uid}/pseudonymize",
 }
 
 // Routes lists every Route.
@@ -75,23 +63,22 @@ func Routes() []Route {
 	return out
 }
 
-func (p endpoint) matches(segments []string) (uid string, ok bool) {
-	return matchPath(p.path, segments)
-}
-
-func matchPath(path, segments []string) (uid string, ok bool) {
-	if len(path) != len(segments) {
-		return "", false
-	}
-	for i, want := range path {
+// matches compares a path with the route's, in which {uid} takes any one segment. Trailing slashes matter: they are kept as documented.
+func (r Route) matches(segments []string) (method, uid string, ok bool) {
+	method, path, _ := strings.Cut(string(r), " /")
+	n := 0
+	for want := range strings.SplitSeq(path, "/") {
 		switch {
-		case want == "{uid}" && segments[i] != "":
-			uid = segments[i]
-		case want != segments[i]:
-			return "", false
+		case n == len(segments):
+			return "", "", false
+		case want == "{uid}" && segments[n] != "":
+			uid = segments[n]
+		case want != segments[n]:
+			return "", "", false
 		}
+		n++
 	}
-	return uid, true
+	return method, uid, n == len(segments)
 }
 
 // inbound is a request at either door.
@@ -166,18 +153,15 @@ func (c *call) resolve() (rejected *rejection) {
 	}
 	known := false
 	for i := range endpoints {
-		uid, ok := endpoints[i].matches(segments)
-		if !ok {
-			continue
-		}
-		known = true
-		if endpoints[i].method == c.in.method {
+		method, uid, ok := endpoints[i].route.matches(segments)
+		known = known || ok
+		if ok && method == c.in.method {
 			c.endpoint, c.uid, c.req.Route = &endpoints[i], uid, endpoints[i].route
 			return nil
 		}
 	}
 	for _, n := range notImitated {
-		if _, ok := matchPath(n.path, segments); ok && n.method == c.in.method {
+		if method, _, ok := n.matches(segments); ok && method == c.in.method {
 			return &rejection{apiError(http.StatusNotImplemented, "not_imitated", "comeettest does not imitate this endpoint"), "not_imitated", "no handler"}
 		}
 	}

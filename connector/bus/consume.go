@@ -152,7 +152,7 @@ func (c *Consumer) State(ctx context.Context) (ConsumerState, error) {
 		if err != nil {
 			return err
 		}
-		st = ConsumerState{Pending: info.NumPending, AckPending: info.NumAckPending, Delivered: info.Delivered.Stream, AckFloor: info.AckFloor.Stream}
+		st = ConsumerState{Pending: info.NumPending, AckPending: info.NumAckPending, AckFloor: info.AckFloor.Stream}
 		return nil
 	})
 	if err != nil {
@@ -191,8 +191,8 @@ type ConsumerState struct {
 	// Pending messages were never delivered, AckPending are delivered and not acknowledged.
 	Pending    uint64
 	AckPending int
-	// Delivered and AckFloor are stream sequences.
-	Delivered, AckFloor uint64
+	// AckFloor is the stream sequence up to which all is acknowledged.
+	AckFloor uint64
 }
 
 // Msg is one delivered message. Acks are fire and forget: on a single server even a confirmed one can be forgotten in a
