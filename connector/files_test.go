@@ -36,7 +36,7 @@ func TestFiles(t *testing.T) {
 		{"no such object", events.File{Object: object(absent)}, "file_missing"},
 		{"object that is not what its name says", events.File{Object: object(lying)}, "file_missing"},
 		{"empty object", events.File{Object: object(w.store("", nil))}, "file_missing"},
-		{"link to nothing", events.File{Object: object(w.describe(strings.Repeat("12", 32), `{"options":{"link":{"bucket":"`+bus.DefaultNames.Files+`","name":"nobody"}}}`))}, "file_missing"},
+		{"link to nothing", events.File{Object: object(w.describe(strings.Repeat("12", 32), `{"options":{"link":{"bucket":"`+bus.FilesStore+`","name":"nobody"}}}`))}, "file_missing"},
 		{"object that cannot be read", events.File{Object: object(w.describe(strings.Repeat("34", 32), "{"))}, "file_missing"},
 		{"address in a private network", events.File{URL: "https://127.0.0.1:1/" + keyMark}, "file_missing"},
 		{"refused by Comeet", events.File{Content: []byte(comeettest.MaliciousMarker)}, "file_refused"},
@@ -112,7 +112,7 @@ func TestFiles(t *testing.T) {
 // describe writes the entry of an object as it is given.
 func (w *world) describe(name, entry string) string {
 	w.Helper()
-	subject := "$O." + bus.DefaultNames.Files + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
+	subject := "$O." + bus.FilesStore + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
 	if _, err := w.js.Publish(w.Context(), subject, []byte(entry)); err != nil {
 		w.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 func (w *world) lastOn(subject string) (e events.Event) {
 	w.Helper()
 	w.again("the last event of a subject", func(ctx context.Context) error {
-		s, err := w.js.Stream(ctx, bus.DefaultNames.Events)
+		s, err := w.js.Stream(ctx, bus.EventsStream)
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func TestEntriesThatCannotBeRead(t *testing.T) {
 		w.eventually("the first status", func() bool { return w.lastOn(subject(id)).Data != nil })
 	}
 	// Of one candidate nothing readable is left.
-	s, err := w.js.Stream(t.Context(), bus.DefaultNames.Events)
+	s, err := w.js.Stream(t.Context(), bus.EventsStream)
 	if err != nil {
 		t.Fatal(err)
 	}

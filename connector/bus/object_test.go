@@ -146,7 +146,7 @@ func TestDamagedObjects(t *testing.T) {
 	if _, err := o.Get(ctx, "x", 1); !errors.Is(err, bus.ErrAssetDeleted) {
 		t.Errorf("get from a deleted store: %v", err)
 	}
-	if err := o.PutAbsent(ctx, "x", []byte("x")); !errors.Is(err, bus.ErrGone) {
+	if err := o.PutAbsent(ctx, "x", []byte("x")); !errors.Is(err, bus.ErrAssetDeleted) {
 		t.Errorf("put into a deleted store: %v", err)
 	}
 }
@@ -190,7 +190,7 @@ func TestDescribedObjects(t *testing.T) {
 			i.NUID, i.Size, i.Chunks, i.Opts.Link = "", 0, 0, &jetstream.ObjectLink{Bucket: bucket, Name: name}
 		})
 	}
-	files := bus.DefaultNames.Files
+	files := bus.FilesStore
 	for name, tt := range map[string]struct {
 		entry string
 		want  error

@@ -212,7 +212,7 @@ func (l *Ledger) lastReadable(ctx context.Context, filter string) (Entry, error)
 	}
 	found, from := Entry{Seq: bad.Seq, Unreadable: bad}, uint64(1)
 	for range maxSteppedOver {
-		m, err := l.bus.Next(ctx, l.stream, filter, from)
+		m, err := l.bus.Next(ctx, bus.EventsStream, filter, from)
 		if err != nil && !errors.Is(err, bus.ErrNotFound) {
 			return Entry{}, err
 		}
