@@ -7,29 +7,34 @@ import (
 
 // Limit is how many requests Comeet takes from one account.
 //
-// A request takes a slot from its permit on until Window after its answer, for only then can no server, however it counts,
-// see more than Requests of them within a Window; a request that was never sent gives its slot back at once. (Counted from
-// the send, a slow answer lets 101 in.) A thousandth of Window is added, for clocks that run at different speeds.
+// A request takes a slot from its permit on until Window after its answer, for only then can no
+// server, however it counts, see more than Requests of them within a Window; a request that was
+// never sent gives its slot back at once. (Counted from the send, a slow answer lets 101 in.) A
+// thousandth of Window is added, for clocks that run at different speeds.
 //
-// The slots are shared by two classes: polls, whose share is GateConfig.Reserved, and submissions (Settle and Submit), whose
-// share is the rest. The rule, the same for both:
+// The slots are shared by two classes: polls, whose share is GateConfig.Reserved, and submissions
+// (Settle and Submit), whose share is the rest. The rule, the same for both:
 //
 //   - A class that uses less than its share takes any free slot.
-//   - Beyond its share it borrows a free slot, if afterwards the other class is still supplied: for k = 1, 2, … up to what is
-//     unused of the other's share, the k-th slot that is free, or comes back from anybody but the other class itself, does so
-//     within k × Window / share. So what is lent comes back one by one (with 10 of 100 for polls: one every 6 s, and one every
-//     0.67 s for submissions), and a class that asks no faster than its share never waits longer than that, provided that
-//     Comeet answers. A slot in hand has no known end and supplies nobody.
+//   - Beyond its share it borrows a free slot, if afterwards the other class is still supplied: for
+//     k = 1, 2, … up to what is unused of the other's share, the k-th slot that is free, or comes
+//     back from anybody but the other class itself, does so within k × Window / share. So what is
+//     lent comes back one by one (with 10 of 100 for polls: one every 6 s, and one every 0.67 s for
+//     submissions), and a class that asks no faster than its share never waits longer than that,
+//     provided that Comeet answers. A slot in hand has no known end and supplies nobody.
 //   - When both wait, polls go first while they use less than their share, then submissions.
-//   - Sweep has no share and borrows from both, while more than a fifth of all slots is free. Probe takes any free slot.
+//   - Sweep has no share and borrows from both, while more than a fifth of all slots is free. Probe
+//     takes any free slot.
 //
 // A Limit of one request has no shares: who waits longest goes first.
 //
-// So each class can always have its share within a window, none can starve the other, and a backlog of either alone uses all.
+// So each class can always have its share within a window, none can starve the other, and a backlog
+// of either alone uses all.
 type Limit struct {
 	// Requests per Window; 0 means no limit.
 	Requests int
-	// Window is the length of the sliding window. Defaults to 60 s. Without a limit it is how long a 429 holds everything.
+	// Window is the length of the sliding window. Defaults to 60 s. Without a limit it is how long
+	// a 429 holds everything.
 	Window time.Duration
 }
 
@@ -38,8 +43,8 @@ type Limit struct {
 // Comeet API: error-responses
 var DefaultLimit = Limit{Requests: 100, Window: 60 * time.Second}
 
-// maxHold bounds how long a Retry-After may hold an account: a mistaken header must not stop it for days. GateState tells the hold,
-// and what the header asked for.
+// maxHold bounds how long a Retry-After may hold an account: a mistaken header must not stop it for
+// days. GateState tells the hold, and what the header asked for.
 const maxHold = time.Hour
 
 type class uint8
@@ -62,8 +67,8 @@ func classOf(p Priority) class {
 	}
 }
 
-// budget is the sliding window as a pure structure: it knows no clock and no lock. All times are durations since the gate's
-// beginning.
+// budget is the sliding window as a pure structure: it knows no clock and no lock. All times are
+// durations since the gate's beginning.
 type budget struct {
 	limit  int // 0 is none, and then nothing is recorded
 	share  [classes]int
@@ -73,7 +78,8 @@ type budget struct {
 	used  [classes]int // per class: in hand, or answered and not free yet
 	// answered are the slots whose end is known, the first to come free first.
 	answered []answeredSlot
-	// hold is until when a 429 admits nothing, and asked what its Retry-After said; 0 if it had none.
+	// hold is until when a 429 admits nothing, and asked what its Retry-After said; 0 if it had
+	// none.
 	hold, asked time.Duration
 }
 
@@ -124,7 +130,8 @@ func (b *budget) mayTake(p Priority, now time.Duration) bool {
 
 const never = time.Duration(1<<63 - 1)
 
-// lendable is from when on one free slot may go to somebody else than its owner, as far as is known now.
+// lendable is from when on one free slot may go to somebody else than its owner, as far as is known
+// now.
 func (b *budget) lendable(owner class) time.Duration {
 	if b.share[polls] == 0 {
 		return 0 // of one slot there are no shares
@@ -146,8 +153,8 @@ func (b *budget) lendable(owner class) time.Duration {
 	return from
 }
 
-// pollsFirst says who goes first when polls and submissions wait. Where polls have no share (a limit of 1) it is who waits
-// longer.
+// pollsFirst says who goes first when polls and submissions wait. Where polls have no share (a
+// limit of 1) it is who waits longer.
 func (b *budget) pollsFirst(waitLonger bool) bool {
 	if b.share[polls] == 0 {
 		return waitLonger
@@ -184,8 +191,8 @@ func (b *budget) answer(c class, at time.Duration) {
 	b.answered = slices.Insert(b.answered, i, s)
 }
 
-// throttled holds everything for a whole window, or for as long as Comeet asks. After it nothing is left of the window that
-// was overrun, so the budget starts anew by itself.
+// throttled holds everything for a whole window, or for as long as Comeet asks. After it nothing is
+// left of the window that was overrun, so the budget starts anew by itself.
 func (b *budget) throttled(now, retryAfter time.Duration) {
 	if until := now + max(b.period, min(retryAfter, maxHold)); until > b.hold {
 		b.hold, b.asked = until, retryAfter
@@ -204,11 +211,12 @@ func (b *budget) wakeups(soonest func(time.Duration)) {
 	}
 }
 
-// BudgetState is a budget on its way from one owner of an account to the next. All times are durations, since the clocks of two
-// hosts differ, in nanoseconds when encoded.
+// BudgetState is a budget on its way from one owner of an account to the next. All times are
+// durations, since the clocks of two hosts differ, in nanoseconds when encoded.
 type BudgetState struct {
-	// Submissions, Polls and Other are the ages of the slots in use, per class: for how long each has been answered. An age
-	// below zero means an answer still to come, or a request still to be sent: so far ahead is the latest time for it.
+	// Submissions, Polls and Other are the ages of the slots in use, per class: for how long each
+	// has been answered. An age below zero means an answer still to come, or a request still to be
+	// sent: so far ahead is the latest time for it.
 	Submissions []time.Duration `json:"submissions,omitempty"`
 	Polls       []time.Duration `json:"polls,omitempty"`
 	Other       []time.Duration `json:"other,omitempty"`
@@ -216,8 +224,8 @@ type BudgetState struct {
 	Hold time.Duration `json:"hold,omitempty"`
 }
 
-// After returns the state as it is when elapsed has passed. It must not be more than what has passed in truth; without it a
-// successor waits as much longer as the state was under way.
+// After returns the state as it is when elapsed has passed. It must not be more than what has
+// passed in truth; without it a successor waits as much longer as the state was under way.
 func (s BudgetState) After(elapsed time.Duration) BudgetState {
 	older := func(ages []time.Duration) []time.Duration {
 		ages = slices.Clone(ages)

@@ -120,8 +120,8 @@ func decodeCandidate(dec *jsontext.Decoder, c *Candidate) error {
 	return decodeObject(dec, (*fields)(c))
 }
 
-// decodeSteps drops rows that say nothing: null, or no object at all. Of more than maxSteps it keeps
-// the last: a candidate like that must not spoil the page that it is on.
+// decodeSteps drops rows that say nothing: null, or no object at all. Of more than maxSteps it
+// keeps the last: a candidate like that must not spoil the page that it is on.
 func decodeSteps(dec *jsontext.Decoder, steps *[]Step) error {
 	*steps = nil
 	if kind := dec.PeekKind(); kind != '[' {

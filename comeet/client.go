@@ -14,7 +14,8 @@ import (
 const (
 	// DefaultBaseURL is the public API.
 	DefaultBaseURL = "https://api.comeet.co"
-	// DefaultTimeout bounds a whole request, from the first byte of its sending to the last of its answer.
+	// DefaultTimeout bounds a whole request, from the first byte of its sending to the last of its
+	// answer.
 	DefaultTimeout = 30 * time.Second
 	// ProbeTimeout bounds [Client.Probe].
 	ProbeTimeout = 2 * time.Second
@@ -22,14 +23,16 @@ const (
 	userAgent = "comeet-connector"
 )
 
-// Client calls the Comeet API for one account. It is safe for concurrent use, starts no goroutine and needs no closing.
-// Make it with [NewClient]; the zero Client does not work.
+// Client calls the Comeet API for one account. It is safe for concurrent use, starts no goroutine
+// and needs no closing. Make it with [NewClient]; the zero Client does not work.
 type Client struct {
 	base      *url.URL
 	transport http.RoundTripper
-	// native says that transport is an *http.Transport itself, whose hooks and resends are known; see flight.
+	// native says that transport is an *http.Transport itself, whose hooks and resends are known;
+	// see flight.
 	native bool
-	// rewinds says that net/http may ask for a POST's body again: it will, only after it wrote nothing.
+	// rewinds says that net/http may ask for a POST's body again: it will, only after it wrote
+	// nothing.
 	rewinds   bool
 	timeout   time.Duration
 	plainHTTP bool
@@ -42,9 +45,9 @@ type Client struct {
 // Option is a setting of NewClient.
 type Option func(*Client) error
 
-// WithBaseURL sets where the API is; a path in it is kept as a prefix of every call's path. Defaults to [DefaultBaseURL].
-// NewClient refuses a URL with a user, query or fragment, and plain http to anything but a loopback host (see
-// [WithPlainHTTP]).
+// WithBaseURL sets where the API is; a path in it is kept as a prefix of every call's path.
+// Defaults to [DefaultBaseURL]. NewClient refuses a URL with a user, query or fragment, and plain
+// http to anything but a loopback host (see [WithPlainHTTP]).
 func WithBaseURL(base string) Option {
 	return func(c *Client) error {
 		// url.Parse quotes the URL, which may hold a password.
@@ -72,12 +75,13 @@ func WithPlainHTTP() Option {
 	}
 }
 
-// WithTransport replaces the HTTP transport. Defaults to a [NewTransport] of the client's own; clients that are given the same one share
-// its connections.
+// WithTransport replaces the HTTP transport. Defaults to a [NewTransport] of the client's own;
+// clients that are given the same one share its connections.
 //
-// Whether a failed request was sent is known of an *http.Transport, also inside another RoundTripper that passes the
-// request's context on. Of any other only errors that prove it (dial, DNS, certificates) count as "not sent"; everything
-// else after a POST is InDoubt. A transport must not send a POST twice by itself.
+// Whether a failed request was sent is known of an *http.Transport, also inside another
+// RoundTripper that passes the request's context on. Of any other only errors that prove it (dial,
+// DNS, certificates) count as "not sent"; everything else after a POST is InDoubt. A transport must
+// not send a POST twice by itself.
 func WithTransport(rt http.RoundTripper) Option {
 	return func(c *Client) error {
 		if rt == nil {
@@ -88,8 +92,9 @@ func WithTransport(rt http.RoundTripper) Option {
 	}
 }
 
-// WithTimeout bounds each call once it has its permit: token, request, answer, and the one repeat with a new token.
-// Waiting for a permit is bounded by the caller's context alone. Defaults to [DefaultTimeout].
+// WithTimeout bounds each call once it has its permit: token, request, answer, and the one repeat
+// with a new token. Waiting for a permit is bounded by the caller's context alone. Defaults to
+// [DefaultTimeout].
 func WithTimeout(d time.Duration) Option {
 	return func(c *Client) error {
 		if d <= 0 {
@@ -100,8 +105,8 @@ func WithTimeout(d time.Duration) Option {
 	}
 }
 
-// WithGate sets the gate that admits requests. Accounts never share one; clients of one account must. Defaults to a new
-// gate with [DefaultLimit].
+// WithGate sets the gate that admits requests. Accounts never share one; clients of one account
+// must. Defaults to a new gate with [DefaultLimit].
 func WithGate(g *Gate) Option {
 	return func(c *Client) error {
 		if g == nil {
@@ -124,8 +129,8 @@ type Observation struct {
 	Took time.Duration
 }
 
-// WithObserver has each request told after its end, the one repeat with a new token included. The function is called by
-// the goroutine of the call and must not block. Defaults to nobody.
+// WithObserver has each request told after its end, the one repeat with a new token included. The
+// function is called by the goroutine of the call and must not block. Defaults to nobody.
 func WithObserver(observe func(Observation)) Option {
 	return func(c *Client) error {
 		if observe == nil {
@@ -136,7 +141,8 @@ func WithObserver(observe func(Observation)) Option {
 	}
 }
 
-// NewClient returns a client of the account that creds are of. It reads no credentials and sends nothing yet.
+// NewClient returns a client of the account that creds are of. It reads no credentials and sends
+// nothing yet.
 func NewClient(creds Credentials, opts ...Option) (*Client, error) {
 	if creds == nil {
 		return nil, errors.New("comeet: NewClient: credentials are nil")
@@ -167,14 +173,17 @@ func NewClient(creds Credentials, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// NewTransport returns the transport that clients have by default: the proxy of the environment, time limits for making a connection,
-// connections kept for 256 concurrent requests. Further requests get connections of their own, so one client can't hold up another.
+// NewTransport returns the transport that clients have by default: the proxy of the environment,
+// time limits for making a connection, connections kept for 256 concurrent requests. Further
+// requests get connections of their own, so one client can't hold up another.
 //
-// A request that the client gave up, or that it could not, since the process was killed or frozen, does not reach Comeet
-// afterwards; see [MaxLateness]. A transport of another make has to see to that by itself.
+// A request that the client gave up, or that it could not, since the process was killed or frozen,
+// does not reach Comeet afterwards; see [MaxLateness]. A transport of another make has to see to
+// that by itself.
 //
-// It speaks HTTP/1.1 only: there net/http proves that nothing was written before it sends a request again. HTTP/2
-// also resends after some resets from the server, and a budget of 100 requests a minute has no use for its streams.
+// It speaks HTTP/1.1 only: there net/http proves that nothing was written before it sends a request
+// again. HTTP/2 also resends after some resets from the server, and a budget of 100 requests a
+// minute has no use for its streams.
 func NewTransport() *http.Transport {
 	h1 := new(http.Protocols)
 	h1.SetHTTP1(true)
@@ -190,7 +199,8 @@ func NewTransport() *http.Transport {
 	}
 }
 
-// IsLoopback reports whether host is this machine by name or address: then plain http leaves nothing readable on a network.
+// IsLoopback reports whether host is this machine by name or address: then plain http leaves
+// nothing readable on a network.
 func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
@@ -202,8 +212,9 @@ func IsLoopback(host string) bool {
 // Gate returns the gate that admits this client's requests.
 func (c *Client) Gate() *Gate { return c.gate }
 
-// Now estimates the present time on Comeet's clock, learned from the Date of its latest answers: never late, and early by up
-// to a second plus half a round trip. Until an answer told, it is the local time; see [Client.ClockOffset].
+// Now estimates the present time on Comeet's clock, learned from the Date of its latest answers:
+// never late, and early by up to a second plus half a round trip. Until an answer told, it is the
+// local time; see [Client.ClockOffset].
 func (c *Client) Now() time.Time { return c.clock.now() }
 
 // ClockOffset is Comeet's clock minus the local one, and whether an answer told it yet.
@@ -217,8 +228,8 @@ func (c *Client) String() string { return "comeet client of " + c.base.Host }
 // GoString is String, so that %#v shows no field either.
 func (c *Client) GoString() string { return c.String() }
 
-// Probe asks for one position with permit p, within [ProbeTimeout]: the cheapest call that shows whether Comeet answers.
-// Give it to [Gate.Run].
+// Probe asks for one position with permit p, within [ProbeTimeout]: the cheapest call that shows
+// whether Comeet answers. Give it to [Gate.Run].
 //
 // Comeet API: GET /positions, https://developers.comeet.com/reference/list-all-positions
 func (c *Client) Probe(ctx context.Context, p *Permit) error {

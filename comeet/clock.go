@@ -52,5 +52,6 @@ func parseDate(h http.Header) time.Time {
 	return date
 }
 
-// maxYear keeps a clock that is learned from an absurd Date within what JSON can write: years to 9999.
+// maxYear keeps a clock that is learned from an absurd Date within what JSON can write: years to
+// 9999.
 const maxYear = 9000

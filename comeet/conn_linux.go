@@ -12,8 +12,9 @@ import (
 
 func maxLateness(timeout time.Duration) time.Duration { return timeout }
 
-// Write asks for the time before each single write of the kernel's, and gives the kernel what is left of it. The standard
-// library's own loop would go on without asking where a process was frozen in the middle.
+// Write asks for the time before each single write of the kernel's, and gives the kernel what is
+// left of it. The standard library's own loop would go on without asking where a process was frozen
+// in the middle.
 func (c *conn) Write(b []byte) (n int, err error) {
 	var failed error
 	err = c.raw.Write(func(fd uintptr) (done bool) {

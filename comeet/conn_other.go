@@ -4,7 +4,8 @@ package comeet
 
 import "time"
 
-// maxLateness is longer than any of these systems' kernels goes on with what a frozen process has left to it.
+// maxLateness is longer than any of these systems' kernels goes on with what a frozen process has
+// left to it.
 func maxLateness(time.Duration) time.Duration { return 10 * time.Minute }
 
 // writeChunk bounds what is written without asking for the time.

@@ -197,8 +197,8 @@ var machineCode = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
 // uid.
 const maxUIDBytes = 256
 
-// usableUID reports whether uid can be a uid: visible characters, and not too many. So it can be the
-// subject of an event.
+// usableUID reports whether uid can be a uid: visible characters, and not too many. So it can be
+// the subject of an event.
 func usableUID(uid string) bool {
 	if uid == "" || len(uid) > maxUIDBytes || !utf8.ValidString(uid) {
 		return false

@@ -11,13 +11,15 @@ import (
 	"time"
 )
 
-// flight watches one request through net/http's trace hooks, to answer "was it sent?" and to forbid silent resends.
+// flight watches one request through net/http's trace hooks, to answer "was it sent?" and to forbid
+// silent resends.
 //
-// What net/http does by itself: a POST without Idempotency-Key goes out again, over HTTP/1.1, only if a kept-alive connection
-// turned out to be dead before one byte was written. Over HTTP/2 it also goes out again after some resets by the server, when
-// the server may have acted. Both ways it asks GetBody for the body once more, and there HTTP/2 is refused. A transport of
-// another make gets no GetBody at all. A read goes out again whenever a kept-alive connection breaks, unless it has a body that
-// cannot be had once more; so it has one, of no bytes.
+// What net/http does by itself: a POST without Idempotency-Key goes out again, over HTTP/1.1, only
+// if a kept-alive connection turned out to be dead before one byte was written. Over HTTP/2 it also
+// goes out again after some resets by the server, when the server may have acted. Both ways it asks
+// GetBody for the body once more, and there HTTP/2 is refused. A transport of another make gets no
+// GetBody at all. A read goes out again whenever a kept-alive connection breaks, unless it has a
+// body that cannot be had once more; so it has one, of no bytes.
 type flight struct {
 	native bool
 	hooked atomic.Bool // any hook fired

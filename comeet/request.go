@@ -13,15 +13,19 @@ import (
 	"time"
 )
 
-// Response tells about the exchange of one call. A call returns it, beside its error too, whenever an answer came; else nil.
+// Response tells about the exchange of one call. A call returns it, beside its error too, whenever
+// an answer came; else nil.
 type Response struct {
 	// Status is the HTTP status.
 	Status int
-	// Date is Comeet's clock when it answered, in whole seconds; zero if the answer has no readable Date.
+	// Date is Comeet's clock when it answered, in whole seconds; zero if the answer has no readable
+	// Date.
 	Date time.Time
-	// Sent and Answered are local times: just before the request left, and when its answer was read.
+	// Sent and Answered are local times: just before the request left, and when its answer was
+	// read.
 	Sent, Answered time.Time
-	// NextPage continues a list: give it as Page. It is opaque; "" means that this was the last page.
+	// NextPage continues a list: give it as Page. It is opaque; "" means that this was the last
+	// page.
 	NextPage string
 }
 
@@ -38,16 +42,18 @@ type callConfig struct {
 	realID      bool
 }
 
-// WithPermit gives the call a permit that is held already; the call consumes it, whatever comes of it. Without one (or with
-// nil) the call waits for one from the client's gate.
+// WithPermit gives the call a permit that is held already; the call consumes it, whatever comes of
+// it. Without one (or with nil) the call waits for one from the client's gate.
 func WithPermit(p *Permit) CallOption { return func(c *callConfig) { c.permit = p } }
 
-// WithPriority sets with which priority the call asks for a permit. Defaults to Submit for CreateCandidate, else Poll.
+// WithPriority sets with which priority the call asks for a permit. Defaults to Submit for
+// CreateCandidate, else Poll.
 func WithPriority(p Priority) CallOption {
 	return func(c *callConfig) { c.priority, c.prioritySet = p, true }
 }
 
-// WithTraceparent sends the W3C trace context along, as header traceparent. A value that is not well formed is not sent.
+// WithTraceparent sends the W3C trace context along, as header traceparent. A value that is not
+// well formed is not sent.
 func WithTraceparent(tp string) CallOption {
 	return func(c *callConfig) {
 		if wellFormedTraceparent(tp) {
@@ -65,8 +71,8 @@ func WithTimeoutOf(d time.Duration) CallOption {
 	}
 }
 
-// ByRealID says that RetrieveCandidate's uid is the number of the candidate's page in the web app, as a 409 may give it. It
-// sends the header IDENTIFIER_TYPE: REAL_ID. Other calls ignore it.
+// ByRealID says that RetrieveCandidate's uid is the number of the candidate's page in the web app,
+// as a 409 may give it. It sends the header IDENTIFIER_TYPE: REAL_ID. Other calls ignore it.
 func ByRealID() CallOption { return func(c *callConfig) { c.realID = true } }
 
 // Bounds of what is read of an answer, after decompression.
@@ -86,7 +92,8 @@ type call struct {
 	operates Capability
 	// decode reads a 2xx body and reports whether it has the documented form.
 	decode func(body []byte, resp *Response) bool
-	// look says that the path names one candidate: ByRealID counts, and the answer is no verdict on the capability.
+	// look says that the path names one candidate: ByRealID counts, and the answer is no verdict on
+	// the capability.
 	look bool
 	// refused ends the call before anything is sent: a request that cannot be built.
 	refused *Error
@@ -119,12 +126,14 @@ func (c *Client) do(ctx context.Context, rq *call, opts []CallOption) (*Response
 		}
 		permit = p
 	}
-	// One deadline over both attempts: a caller that allots the timeout once (a claim's lease) must not be held twice as long.
+	// One deadline over both attempts: a caller that allots the timeout once (a claim's lease) must
+	// not be held twice as long.
 	limited, cancel := context.WithTimeoutCause(ctx, cfg.timeout, &timeoutError{cfg.setting, cfg.timeout})
 	defer cancel()
 	ex, err := c.attempt(ctx, limited, rq, &cfg, permit, true)
 	if err == nil && ex.renew {
-		// Refused for its token alone, so nothing was done: the repeat is a request like any other, with its own slot.
+		// Refused for its token alone, so nothing was done: the repeat is a request like any other,
+		// with its own slot.
 		permit, err = c.gate.Acquire(limited, cfg.priority, rq.operates)
 		if err != nil {
 			return nil, c.unsent(ctx, limited, rq)
@@ -181,7 +190,8 @@ func (e *exchange) err(op string) error {
 	return err
 }
 
-// attempt makes one request with one permit. Its error means that nothing was tried; what came of a request is in the exchange.
+// attempt makes one request with one permit. Its error means that nothing was tried; what came of a
+// request is in the exchange.
 func (c *Client) attempt(caller, limited context.Context, rq *call, cfg *callConfig, permit *Permit, first bool) (*exchange, error) {
 	tok, tokenErr := c.tokens.get(limited)
 	if limited.Err() != nil {
@@ -195,8 +205,8 @@ func (c *Client) attempt(caller, limited context.Context, rq *call, cfg *callCon
 		return nil, rq.fail(Unavailable, err)
 	}
 	if tokenErr != nil {
-		// The gate counts it as a failure, though it is not Comeet's: so nothing is fetched or tried in a hot loop until
-		// the credentials can be read.
+		// The gate counts it as a failure, though it is not Comeet's: so nothing is fetched or
+		// tried in a hot loop until the credentials can be read.
 		permit.end(report{kind: Unavailable, op: rq.operates, answered: time.Now()})
 		return nil, rq.fail(Unavailable, tokenErr)
 	}
@@ -320,8 +330,8 @@ func (c *Client) request(ctx context.Context, rq *call, cfg *callConfig, tok *to
 		Method: rq.method, URL: rq.url, Host: rq.url.Host, Header: header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	// An empty body that cannot be read again: without one net/http sends a read a second time by itself when a kept-alive connection
-	// breaks, and Comeet counts both.
+	// An empty body that cannot be read again: without one net/http sends a read a second time by
+	// itself when a kept-alive connection breaks, and Comeet counts both.
 	req.Body = io.NopCloser(strings.NewReader(""))
 	if rq.post() {
 		header["Content-Type"] = []string{"application/json"}
@@ -337,8 +347,9 @@ func (c *Client) request(ctx context.Context, rq *call, cfg *callConfig, tok *to
 // maxRetryAfter bounds what an Error says of a header.
 const maxRetryAfter = 24 * time.Hour
 
-// parseRetryAfter reads how long to wait; 0 if value says nothing, or a time that is past. A point in time is taken against the
-// answer's own Date, else against the best guess at Comeet's clock, so the local clock does not matter.
+// parseRetryAfter reads how long to wait; 0 if value says nothing, or a time that is past. A point
+// in time is taken against the answer's own Date, else against the best guess at Comeet's clock, so
+// the local clock does not matter.
 func parseRetryAfter(value string, date, comeetNow time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if date.IsZero() {
@@ -364,8 +375,9 @@ func parseRetryAfter(value string, date, comeetNow time.Time) time.Duration {
 	return min(max(until.Sub(date), 0), maxRetryAfter)
 }
 
-// pointInTime is the time that a number is which is too large for seconds to wait: as some servers send it, Unix time in seconds,
-// or in a thousandth, millionth or billionth of them. It is zero for other numbers.
+// pointInTime is the time that a number is which is too large for seconds to wait: as some servers
+// send it, Unix time in seconds, or in a thousandth, millionth or billionth of them. It is zero for
+// other numbers.
 func pointInTime(n int64) time.Time {
 	const least, most = 1_000_000_000, 100_000_000_000 // the years 2001 and 5138
 	for n >= most {
@@ -378,8 +390,8 @@ func pointInTime(n int64) time.Time {
 }
 
 // wellFormedTraceparent accepts version-traceid-parentid-flags of W3C Trace Context. Versions after
-// 00 may append fields. Package events has the same rule, since this package imports nothing of ours;
-// TestTraceparentIsCheckedBeforeItIsSent holds them together.
+// 00 may append fields. Package events has the same rule, since this package imports nothing of
+// ours; TestTraceparentIsCheckedBeforeItIsSent holds them together.
 func wellFormedTraceparent(tp string) bool {
 	if len(tp) < 55 || len(tp) > 512 || tp[2] != '-' || tp[35] != '-' || tp[52] != '-' {
 		return false

@@ -16,15 +16,18 @@ const (
 // ErrUnsteady ends a listing of several pages that did not hold still.
 var ErrUnsteady = errors.New("the rows moved each time that the pages were read, so a row may have been skipped")
 
-// ReadSteady reads a whole listing in a way that a row's absence means something. Comeet may cut its pages anew at each request (its
-// order is not documented), so a row may be skipped that moves from one page to another in between. A single page skips nothing.
-// Several are read again until two readings in a row show the same rows in the same order, none of them twice: a move changes the
-// order, and one that hides a row shows another one twice. A server that repeats rows by habit has to give the same reading four
-// times. Left are moves that come and go in the same way under each of these readings.
+// ReadSteady reads a whole listing in a way that a row's absence means something. Comeet may cut
+// its pages anew at each request (its order is not documented), so a row may be skipped that moves
+// from one page to another in between. A single page skips nothing. Several are read again until
+// two readings in a row show the same rows in the same order, none of them twice: a move changes
+// the order, and one that hides a row shows another one twice. A server that repeats rows by habit
+// has to give the same reading four times. Left are moves that come and go in the same way under
+// each of these readings.
 //
-// key is a row's identity, and a row that is repeated counts once, where it was seen first. list is as in [ReadPages], and so is
-// max. The response is of the first page of the last reading. Errors are those of [Pages.Err], and an *Error of Kind Unavailable
-// around [ErrUnsteady] after 8 readings.
+// key is a row's identity, and a row that is repeated counts once, where it was seen first. list is
+// as in [ReadPages], and so is max. The response is of the first page of the last reading. Errors
+// are those of [Pages.Err], and an *Error of Kind Unavailable around [ErrUnsteady] after 8
+// readings.
 func ReadSteady[T any](
 	ctx context.Context, max int, key func(*T) string, list func(ctx context.Context, page string) ([]T, *Response, error),
 ) ([]T, *Response, error) {
@@ -60,7 +63,8 @@ func ReadSteady[T any](
 	return nil, nil, &Error{Op: "list pages", Kind: Unavailable, Err: ErrUnsteady}
 }
 
-// withoutRepeats keeps the first of the rows that have the same key, and reports whether there were others.
+// withoutRepeats keeps the first of the rows that have the same key, and reports whether there were
+// others.
 func withoutRepeats[T any](rows []T, keys []string) (once []T, repeated bool) {
 	seen := make(map[string]struct{}, len(keys))
 	for i, row := range rows {

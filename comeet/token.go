@@ -110,8 +110,9 @@ func (t *tokens) accept(tok *token) {
 
 // worthRenewing reports whether another token may help where Comeet refused this one. It does not
 // where this one was made for that reason: then the refusal is Comeet's verdict on the credentials.
-// So a denial needs one request with a renewed token, by whichever call. The repeat of each call may
-// never come: where all calls are refused at once, they have spent the budget that repeats need.
+// So a denial needs one request with a renewed token, by whichever call. The repeat of each call
+// may never come: where all calls are refused at once, they have spent the budget that repeats
+// need.
 func (t *tokens) worthRenewing(tok *token) bool { return !tok.renewed || t.accepted.Load() == tok }
 
 func (t *tokens) mint(now time.Time, offset time.Duration) (*token, error) {

@@ -10,7 +10,8 @@ import (
 )
 
 // accept writes the outcome of an act that has succeeded, then the candidate's first status, then
-// acknowledges. at.last is the entry that was the last when the act began, claim the one that fixed it.
+// acknowledges. at.last is the entry that was the last when the act began, claim the one that fixed
+// it.
 func (s *submission) accept(at state, claim *events.Claimed, how events.Outcome, c shown) (state, bool, error) {
 	uid := c.candidate.UID
 	e := s.outcome(s.Op, &events.Accepted{
@@ -19,7 +20,8 @@ func (s *submission) accept(at state, claim *events.Claimed, how events.Outcome,
 	})
 	entry, won, err := s.putKnown(at.last, e) // guard: outcome-before-ack
 	for err == nil && !won && entry.Claimed() != nil && !entry.Erased() {
-		// Another worker has taken the claim over. It must know what Comeet has before it sends, so that it need not.
+		// Another worker has taken the claim over. It must know what Comeet has before it sends, so
+		// that it need not.
 		entry, won, err = s.ledger.Put(s.work, s.Op, entry.Seq, e)
 	}
 	if err != nil {
@@ -36,9 +38,9 @@ func (s *submission) accept(at state, claim *events.Claimed, how events.Outcome,
 	return at, false, s.overtaken(entry, c)
 }
 
-// putKnown writes that Comeet has a candidate, which must not be sent again. So it is also written where
-// the entry has vanished meanwhile, such as with a server's disk, over another event's failure, and over
-// what cannot be read.
+// putKnown writes that Comeet has a candidate, which must not be sent again. So it is also written
+// where the entry has vanished meanwhile, such as with a server's disk, over another event's
+// failure, and over what cannot be read.
 func (s *submission) putKnown(last ledger.Entry, e events.Event) (ledger.Entry, bool, error) {
 	entry, won, err := s.ledger.PutOver(s.work, s.Op, last.Seq, e)
 	for err == nil && !won && (entry.Seq == 0 || entry.Failed() != nil && !s.isOutcome(entry)) { // guard: accepted-without-its-claim
@@ -64,7 +66,8 @@ func (s *submission) finish(at state, claim *events.Claimed, c shown) error {
 	}
 	wrote := won || at.firstStatusUID == uid
 	if wrote && time.Since(c.at) > s.cfg.RequestTimeout {
-		// The worker was frozen: an erasure, which waits for the first status, may have begun without it.
+		// The worker was frozen: an erasure, which waits for the first status, may have begun
+		// without it.
 		if erased, err := s.finishIfErased(uid); erased || err != nil {
 			return err
 		}
@@ -72,8 +75,8 @@ func (s *submission) finish(at state, claim *events.Claimed, c shown) error {
 	return s.finishFollowed(at.last, claim, time.Since(c.at))
 }
 
-// finishAgain ends an event whose outcome an earlier delivery wrote. That one may have died before the
-// first status.
+// finishAgain ends an event whose outcome an earlier delivery wrote. That one may have died before
+// the first status.
 func (s *submission) finishAgain(accepted ledger.Entry) error {
 	uid := accepted.Accepted().CandidateUID
 	have, err := s.ledger.LastStatus(s.work, s.account.name, uid)
@@ -117,7 +120,8 @@ func (s *submission) finishFollowed(accepted ledger.Entry, claim *events.Claimed
 	return s.confirm(accepted, claim)
 }
 
-// finishIfErased ends the event if its operation was erased while this worker wrote the first status.
+// finishIfErased ends the event if its operation was erased while this worker wrote the first
+// status.
 func (s *submission) finishIfErased(firstStatusUID string) (erased bool, err error) {
 	last, err := s.ledger.Last(s.work, s.Op)
 	if err != nil || !last.Erased() {
@@ -126,8 +130,8 @@ func (s *submission) finishIfErased(firstStatusUID string) (erased bool, err err
 	return true, s.finishErased(firstStatusUID)
 }
 
-// finishDuplicate ends an event whose operation was accepted for another event. It gets an outcome of its
-// own, which points to the first.
+// finishDuplicate ends an event whose operation was accepted for another event. It gets an outcome
+// of its own, which points to the first.
 func (s *submission) finishDuplicate(first *events.Accepted) error {
 	if failed, err := s.hasFailed(); err != nil || failed {
 		return err
@@ -144,9 +148,9 @@ func (s *submission) finishDuplicate(first *events.Accepted) error {
 	return s.msg.Ack()
 }
 
-// putFirstStatus publishes the first state that was seen of a candidate, unless there is one already. It
-// is the memory of which uid is whose. position is where the candidate was submitted to: a candidate that
-// Comeet does not show, or not yet, is there for all that is known.
+// putFirstStatus publishes the first state that was seen of a candidate, unless there is one
+// already. It is the memory of which uid is whose. position is where the candidate was submitted
+// to: a candidate that Comeet does not show, or not yet, is there for all that is known.
 func (s *submission) putFirstStatus(uid, position string, c shown) (ledger.Entry, bool, error) {
 	return s.track.First(s.work, track.First{
 		Operation: s.Op.ID, CandidateID: s.CandidateID, CandidateUID: uid, Sourced: s.ref(),

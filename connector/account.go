@@ -17,8 +17,9 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/track"
 )
 
-// account is everything that one Comeet account has for itself: budget, breaker, consumer, catalogue and poller. Nothing of
-// it is shared with another account but memory for files, of which each has its share, so no account can hurt another.
+// account is everything that one Comeet account has for itself: budget, breaker, consumer,
+// catalogue and poller. Nothing of it is shared with another account but memory for files, of which
+// each has its share, so no account can hurt another.
 type account struct {
 	name string
 	// cfg is the connector's configuration with this account's overrides.
@@ -39,7 +40,8 @@ type account struct {
 	cursors   *bus.Bucket
 	objects   *bus.Objects
 	downloads *http.Client
-	// filesMemory is all accounts' memory for files, filesShare how much of it this account may take.
+	// filesMemory is all accounts' memory for files, filesShare how much of it this account may
+	// take.
 	filesMemory, filesShare *semaphore.Weighted
 	capacity                *capacity
 	posts                   postStats
@@ -61,8 +63,8 @@ type accountConfig struct {
 	RateLimit    comeet.Limit
 }
 
-// run serves the account until ctx ends and the events in hand have come to an end of their own. It returns an error only if
-// the account must be built anew, such as after its consumer was deleted.
+// run serves the account until ctx ends and the events in hand have come to an end of their own. It
+// returns an error only if the account must be built anew, such as after its consumer was deleted.
 func (a *account) run(ctx context.Context) error {
 	budget := owner.NewBookings(owner.BookingsConfig{
 		Account: a.name, Replica: a.cfg.Replica, Bucket: a.cursors, Now: a.bus.Now, Gate: a.gate, Limit: a.cfg.RateLimit, Log: a.log,

@@ -22,10 +22,10 @@ type shown struct {
 	at time.Time
 }
 
-// adopt takes a candidate that was found while settling. Its first status comes before the outcome and
-// names the operation: that keeps two operations that search for the same person from adopting the same
-// candidate. From then on recruiters' moves of it are followed, and it may be merged away before another
-// worker looks again, if this one dies. So the claim notes it first.
+// adopt takes a candidate that was found while settling. Its first status comes before the outcome
+// and names the operation: that keeps two operations that search for the same person from adopting
+// the same candidate. From then on recruiters' moves of it are followed, and it may be merged away
+// before another worker looks again, if this one dies. So the claim notes it first.
 func (s *submission) adopt(at state, claim *events.Claimed, c shown) (state, bool, error) {
 	noted := *claim
 	if claim.CandidateUID != c.candidate.UID { // guard: found-is-noted-first
@@ -50,8 +50,8 @@ func (s *submission) adopt(at state, claim *events.Claimed, c shown) (state, boo
 	return s.accept(at, &noted, events.OutcomeRecovered, c)
 }
 
-// adoptExisting takes the candidate that Comeet's conflict answer names: Comeet has this partner id in
-// progress on this position. at.last is the claim that the conflict answered.
+// adoptExisting takes the candidate that Comeet's conflict answer names: Comeet has this partner id
+// in progress on this position. at.last is the claim that the conflict answered.
 func (s *submission) adoptExisting(at state, how events.Outcome, conflict error) (state, bool, error) {
 	e, _ := errors.AsType[*comeet.Error](conflict)
 	c, err := s.fetch(e.CandidateUID)
@@ -64,8 +64,8 @@ func (s *submission) adoptExisting(at state, how events.Outcome, conflict error)
 	return s.accept(at, at.last.Claimed(), how, c)
 }
 
-// noted is the candidate that an earlier look-up found, whose worker died before the outcome. It is nil
-// if there is none, or if another operation has it.
+// noted is the candidate that an earlier look-up found, whose worker died before the outcome. It is
+// nil if there is none, or if another operation has it.
 func (s *submission) noted(claim *events.Claimed) (*shown, error) {
 	uid := claim.CandidateUID
 	if uid == "" {
@@ -90,13 +90,14 @@ func (s *submission) noted(claim *events.Claimed) (*shown, error) {
 	return &c, nil
 }
 
-// fetchTries is how often a candidate that Comeet has is asked for before its event goes on without it.
-// The gate holds each try back while Comeet is down, so only a candidate that cannot be shown uses them up.
+// fetchTries is how often a candidate that Comeet has is asked for before its event goes on without
+// it. The gate holds each try back while Comeet is down, so only a candidate that cannot be shown
+// uses them up.
 const fetchTries = 6
 
 // fetch retrieves a candidate that Comeet has. A uid of digits only is Comeet's other kind of id. A
-// candidate that Comeet does not show comes as nil: the outcome does not depend on it, and polls publish
-// its state when they can.
+// candidate that Comeet does not show comes as nil: the outcome does not depend on it, and polls
+// publish its state when they can.
 func (s *submission) fetch(uid string) (shown, error) {
 	opts := []comeet.CallOption{comeet.WithPriority(comeet.Settle)}
 	if comeet.IsRealID(uid) {

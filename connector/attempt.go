@@ -11,15 +11,15 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// attempt is one try to make Comeet take the candidate: match, read the files, claim, POST. Each try
-// makes its own.
+// attempt is one try to make Comeet take the candidate: match, read the files, claim, POST. Each
+// try makes its own.
 type attempt struct {
 	*submission
 	state
 	// permit is the right to send one request.
 	permit *comeet.Permit
-	// resend is the claim whose act is repeated, since it was settled as not landed. It has fixed the
-	// act: nothing is matched again. nil means a new act.
+	// resend is the claim whose act is repeated, since it was settled as not landed. It has fixed
+	// the act: nothing is matched again. nil means a new act.
 	resend *events.Claimed
 	// lookupDenied means that resend could not be looked up, so it may have landed after all.
 	lookupDenied bool
@@ -63,8 +63,8 @@ func (a *attempt) position() (positions.Match, *refusal, error) {
 	return a.match(a.Data.Position)
 }
 
-// prepare gets the right to send and the files. It holds no memory while it waits for the gate: that
-// may take long, and the memory is other accounts' too.
+// prepare gets the right to send and the files. It holds no memory while it waits for the gate:
+// that may take long, and the memory is other accounts' too.
 func (a *attempt) prepare() (*refusal, error) {
 	for a.files == nil || !a.permit.Valid() {
 		a.dropFiles()
@@ -90,8 +90,8 @@ func (a *attempt) prepare() (*refusal, error) {
 	return nil, nil
 }
 
-// claim writes down the act before it is done. Look-ups reach back to the first attempt that is still
-// unsettled, so its time stays.
+// claim writes down the act before it is done. Look-ups reach back to the first attempt that is
+// still unsettled, so its time stays.
 func (a *attempt) claim(to positions.Match) (ledger.Entry, bool, error) {
 	c := &events.Claimed{
 		Account: a.Op.Account, Operation: a.Op.ID, State: events.StateClaimed, Attempt: 1,
@@ -114,9 +114,9 @@ func (a *attempt) claim(to positions.Match) (ledger.Entry, bool, error) {
 	return entry, won, nil
 }
 
-// send makes the POST under a claim. begun is when the claim was asked for: others take the claim for
-// abandoned from begun + lease on. So the request begins within RequestTimeout after that, and is over,
-// by the same clocks, within another one, wherever the worker may be frozen in between.
+// send makes the POST under a claim. begun is when the claim was asked for: others take the claim
+// for abandoned from begun + lease on. So the request begins within RequestTimeout after that, and
+// is over, by the same clocks, within another one, wherever the worker may be frozen in between.
 func (a *attempt) send(claim ledger.Entry, begun time.Time) (state, bool, error) {
 	// The wall clock is asked too: the other one stands still while a virtual machine is suspended.
 	if max(time.Since(begun), time.Now().Round(0).Sub(begun.Round(0))) > a.cfg.RequestTimeout {
@@ -161,13 +161,15 @@ func (a *attempt) send(claim ledger.Entry, begun time.Time) (state, bool, error)
 		at.contradictedAt = a.bus.Now()
 		return a.endClaim(at, events.StateReleased)
 	default:
-		// Denied, Throttled, Unavailable, Canceled: nothing has happened. The gate holds the next one back.
+		// Denied, Throttled, Unavailable, Canceled: nothing has happened. The gate holds the next
+		// one back.
 		return a.notSent(claim)
 	}
 }
 
-// notSent gives a claim back under which nothing was done. If the attempt before it is still unsettled,
-// that is looked up again when its turn comes; it must not be matched to another position.
+// notSent gives a claim back under which nothing was done. If the attempt before it is still
+// unsettled, that is looked up again when its turn comes; it must not be matched to another
+// position.
 func (a *attempt) notSent(claim ledger.Entry) (state, bool, error) {
 	at := a.after(claim)
 	at.sent = tally{}
@@ -177,9 +179,9 @@ func (a *attempt) notSent(claim ledger.Entry) (state, bool, error) {
 	return a.endClaim(at, events.StateReleased)
 }
 
-// endClaim writes over the attempt's own claim what became of it: released, as nothing was sent, or in
-// doubt. A doubt is also written where the claim has vanished meanwhile: without it the next step would
-// send again without a look.
+// endClaim writes over the attempt's own claim what became of it: released, as nothing was sent, or
+// in doubt. A doubt is also written where the claim has vanished meanwhile: without it the next
+// step would send again without a look.
 func (a *attempt) endClaim(at state, how events.ClaimState) (state, bool, error) {
 	c := *at.last.Claimed()
 	c.State = how
@@ -197,7 +199,8 @@ func (a *attempt) endClaim(at state, how events.ClaimState) (state, bool, error)
 // refuse ends the event for good. at.last is the entry that the outcome is written over.
 func (a *attempt) refuse(at state, why *refusal) (state, bool, error) {
 	if a.resend != nil && a.lookupDenied && why.reason != events.ReasonInDoubt { // guard: refusal-hides-no-doubt
-		// That the repetition is refused says nothing of the attempt before it, which could not be looked up.
+		// That the repetition is refused says nothing of the attempt before it, which could not be
+		// looked up.
 		why.reason, why.message = events.ReasonInDoubt,
 			"an earlier submission got no usable answer and may have landed; check by hand. Its repetition: "+why.message
 	}

@@ -15,9 +15,11 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// Config is everything that a connector is told. The zero value of every optional field means its default.
+// Config is everything that a connector is told. The zero value of every optional field means its
+// default.
 type Config struct {
-	// NATSURL is the bus: one server or several separated by commas. Defaults to nats://127.0.0.1:4222.
+	// NATSURL is the bus: one server or several separated by commas. Defaults to
+	// nats://127.0.0.1:4222.
 	NATSURL string
 	// NATSCreds is the path of a credentials file. Empty means none.
 	NATSCreds string
@@ -25,63 +27,78 @@ type Config struct {
 	NATSServer bus.InProcess
 	// Replicas of the assets that are created. 0 means three on a clustered bus, else one.
 	Replicas int
-	// EventsMaxBytes bounds the events stream when it is created, in bytes. Defaults to 4 GiB, room for about a million
-	// operations. New claims stop at 95 % of what the stream has.
+	// EventsMaxBytes bounds the events stream when it is created, in bytes. Defaults to 4 GiB, room
+	// for about a million operations. New claims stop at 95 % of what the stream has.
 	EventsMaxBytes int64
 	// RePublish also sends every stored event to core NATS under this prefix. Empty means off.
 	RePublish string
 
 	// Accounts are the Comeet accounts to serve, at least one, with different names.
 	Accounts []Account
-	// BaseURL is the Comeet API. Defaults to https://api.comeet.co. Plain http is refused except for loopback.
+	// BaseURL is the Comeet API. Defaults to https://api.comeet.co. Plain http is refused except
+	// for loopback.
 	BaseURL string
-	// PlainHTTP allows a plain-http BaseURL that is not loopback: tokens and personal data then cross the network readably.
+	// PlainHTTP allows a plain-http BaseURL that is not loopback: tokens and personal data then
+	// cross the network readably.
 	PlainHTTP bool
 	// Transport replaces the HTTP transport to Comeet; tests and the sandbox use it. nil means
 	// comeet.NewTransport, of which all accounts share the connections.
 	Transport http.RoundTripper
 
-	// PollInterval is the time between two looks for status changes. Defaults to 5 minutes, at least 50 ms.
+	// PollInterval is the time between two looks for status changes. Defaults to 5 minutes, at
+	// least 50 ms.
 	PollInterval time.Duration
-	// PollOverlap is how far each look reaches back beyond the start of the last complete one. What was seen longer ago than half
-	// of it is looked at anew before it is published, so it must be well above what Comeet takes to answer. Defaults to 2 minutes.
+	// PollOverlap is how far each look reaches back beyond the start of the last complete one. What
+	// was seen longer ago than half of it is looked at anew before it is published, so it must be
+	// well above what Comeet takes to answer. Defaults to 2 minutes.
 	PollOverlap time.Duration
-	// SweepInterval is within how long the slow sweep re-reads everything once, budget permitting. Defaults to 7 days.
+	// SweepInterval is within how long the slow sweep re-reads everything once, budget permitting.
+	// Defaults to 7 days.
 	SweepInterval time.Duration
-	// PositionsInterval is the time between two readings of an account's positions. Defaults to 5 minutes.
+	// PositionsInterval is the time between two readings of an account's positions. Defaults to 5
+	// minutes.
 	PositionsInterval time.Duration
-	// RateLimit is the request budget of each account. The zero value means the documented 100 per 60 s; for no limit set
-	// NoRateLimit.
+	// RateLimit is the request budget of each account. The zero value means the documented 100 per
+	// 60 s; for no limit set NoRateLimit.
 	RateLimit comeet.Limit
 	// NoRateLimit switches the budget off.
 	NoRateLimit bool
-	// Workers is how many events of one account are in hand at once. Defaults to 16; with more than 256 accounts to their share
-	// of 4096, but at least 4: all may have a backlog at once, and each event in hand takes memory.
+	// Workers is how many events of one account are in hand at once. Defaults to 16; with more than
+	// 256 accounts to their share of 4096, but at least 4: all may have a backlog at once, and each
+	// event in hand takes memory.
 	Workers int
-	// RequestTimeout bounds one request to Comeet. Defaults to 30 s. A claim is left alone for 3 × RequestTimeout + ProxyHold +
-	// SettleDelay, so a crashed replica's events come back after that time.
+	// RequestTimeout bounds one request to Comeet. Defaults to 30 s. A claim is left alone for 3 ×
+	// RequestTimeout + ProxyHold + SettleDelay, so a crashed replica's events come back after that
+	// time.
 	RequestTimeout time.Duration
-	// ProxyHold is how long a forward proxy on the way to Comeet may still deliver a request after the connector has given it up.
-	// Defaults to 2 minutes if the environment names a proxy for an account's BaseURL, else to none; below zero means none. (Linux
-	// goes on for about 100 s with what a closed connection holds.)
+	// ProxyHold is how long a forward proxy on the way to Comeet may still deliver a request after
+	// the connector has given it up. Defaults to 2 minutes if the environment names a proxy for an
+	// account's BaseURL, else to none; below zero means none. (Linux goes on for about 100 s with
+	// what a closed connection holds.)
 	ProxyHold time.Duration
-	// SettleDelay is how long an attempt of unknown fate rests before it is looked up. Defaults to 5 s.
+	// SettleDelay is how long an attempt of unknown fate rests before it is looked up. Defaults to
+	// 5 s.
 	SettleDelay time.Duration
-	// DeniedRetry is how long a capability that Comeet denies rests before one request tries it again; it doubles with each
-	// try, up to 15 times as much. Defaults to 1 minute.
+	// DeniedRetry is how long a capability that Comeet denies rests before one request tries it
+	// again; it doubles with each try, up to 15 times as much. Defaults to 1 minute.
 	DeniedRetry time.Duration
-	// DrainTimeout is how long work in hand may go on after the signal to stop. Defaults to RequestTimeout + SettleDelay.
+	// DrainTimeout is how long work in hand may go on after the signal to stop. Defaults to
+	// RequestTimeout + SettleDelay.
 	DrainTimeout time.Duration
-	// MemberTTL is how long a replica that fell silent is still taken for alive. Defaults to 10 s, at least 1 s.
+	// MemberTTL is how long a replica that fell silent is still taken for alive. Defaults to 10 s,
+	// at least 1 s.
 	MemberTTL time.Duration
 	// PrivateFileURLs allows files to be read from private and loopback addresses.
 	PrivateFileURLs bool
 
-	// AdminAddr is where health and metrics are served. Defaults to 127.0.0.1:8080; "off" serves nothing.
+	// AdminAddr is where health and metrics are served. Defaults to 127.0.0.1:8080; "off" serves
+	// nothing.
 	AdminAddr string
-	// Replica names this process among its like, for claims and logs. Defaults to the host's name and a random part.
+	// Replica names this process among its like, for claims and logs. Defaults to the host's name
+	// and a random part.
 	Replica string
-	// EventSource is the CloudEvents `source` of what the connector publishes. Defaults to ledger.DefaultSource, /comeet-connector.
+	// EventSource is the CloudEvents `source` of what the connector publishes. Defaults to
+	// ledger.DefaultSource, /comeet-connector.
 	EventSource string
 	// Log receives everything that the connector has to say. The zero value is silent.
 	Log zerolog.Logger
@@ -89,7 +106,8 @@ type Config struct {
 
 // Account is one customer company at Comeet.
 type Account struct {
-	// Name routes events, `^[a-z0-9][a-z0-9_-]{0,63}$`. "default" also gets events without an account.
+	// Name routes events, `^[a-z0-9][a-z0-9_-]{0,63}$`. "default" also gets events without an
+	// account.
 	Name string
 	// Credentials yields the company's API key and the partner's secret, anew for each token.
 	Credentials comeet.Credentials
@@ -98,8 +116,8 @@ type Account struct {
 	RateLimit    comeet.Limit
 	PollInterval time.Duration
 	Workers      int
-	// FallbackPosition is the uid of the position, such as a talent pool, for candidates whose own is closed or missing.
-	// Empty means that these fail.
+	// FallbackPosition is the uid of the position, such as a talent pool, for candidates whose own
+	// is closed or missing. Empty means that these fail.
 	FallbackPosition string
 }
 
@@ -145,7 +163,8 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// Validate reports everything that is wrong with a configuration that has its defaults, naming each field and rule.
+// Validate reports everything that is wrong with a configuration that has its defaults, naming each
+// field and rule.
 func (c Config) Validate() error {
 	var wrong []error
 	refuse := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
@@ -207,15 +226,15 @@ func (c Config) Validate() error {
 	return errors.Join(wrong...)
 }
 
-// lease is how long a claim is left alone. After it nothing that was sent under the claim can still reach Comeet, whatever became
-// of its worker: the worker begins to send within RequestTimeout, ends within another one, and its kernel has given up the rest
-// MaxLateness later.
+// lease is how long a claim is left alone. After it nothing that was sent under the claim can still
+// reach Comeet, whatever became of its worker: the worker begins to send within RequestTimeout,
+// ends within another one, and its kernel has given up the rest MaxLateness later.
 func (c Config) lease() time.Duration {
 	return 2*c.RequestTimeout + comeet.MaxLateness(c.RequestTimeout) + c.settleDelay()
 }
 
-// settleDelay is how long an attempt rests that its worker has given up: for what is still under way in the network, or held back
-// by a proxy.
+// settleDelay is how long an attempt rests that its worker has given up: for what is still under
+// way in the network, or held back by a proxy.
 func (c Config) settleDelay() time.Duration { return c.SettleDelay + max(c.ProxyHold, 0) }
 
 // isProxied reports whether the environment names a proxy for any account's requests.

@@ -11,12 +11,13 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// Whether an attempt that got no answer has landed is decided by a look-up when nothing of it can be on its way any more. What breaks
-// that rule is beyond the connector: a virtual machine that was suspended with bytes in its kernel, a proxy that holds a request for
-// longer than ProxyHold. So the candidate that comes of it is looked for once more, reported and followed.
+// Whether an attempt that got no answer has landed is decided by a look-up when nothing of it can
+// be on its way any more. What breaks that rule is beyond the connector: a virtual machine that was
+// suspended with bytes in its kernel, a proxy that holds a request for longer than ProxyHold. So
+// the candidate that comes of it is looked for once more, reported and followed.
 
-// overtaken reports a candidate that Comeet has although the operation ended without it, and follows it. last is the entry that the
-// operation ended with.
+// overtaken reports a candidate that Comeet has although the operation ended without it, and
+// follows it. last is the entry that the operation ended with.
 func (s *submission) overtaken(last ledger.Entry, second shown) error {
 	first := ""
 	if a := last.Accepted(); a != nil {
@@ -33,9 +34,10 @@ func (s *submission) overtaken(last ledger.Entry, second shown) error {
 	return nil
 }
 
-// confirm acknowledges an event whose operation was accepted. If an attempt of that operation got no answer, the event comes back
-// when the lease of a claim has passed once more, and Comeet is asked whether it has a second candidate by then. claim is the one that
-// was accepted; nil if it is not at hand.
+// confirm acknowledges an event whose operation was accepted. If an attempt of that operation got
+// no answer, the event comes back when the lease of a claim has passed once more, and Comeet is
+// asked whether it has a second candidate by then. claim is the one that was accepted; nil if it is
+// not at hand.
 func (s *submission) confirm(accepted ledger.Entry, claim *events.Claimed) error {
 	if claim == nil {
 		entry, err := s.ledger.LastClaim(s.work, s.Op)
@@ -71,8 +73,8 @@ func (s *submission) confirm(accepted ledger.Entry, claim *events.Claimed) error
 	return s.msg.Ack()
 }
 
-// secondOf looks for a candidate of the same person on the same position, created since the claim, that came by this integration and
-// that no operation follows; nil if there is none.
+// secondOf looks for a candidate of the same person on the same position, created since the claim,
+// that came by this integration and that no operation follows; nil if there is none.
 func (s *submission) secondOf(first *events.Accepted, claim *events.Claimed) (second *shown, err error) {
 	uid := first.CandidateUID
 	if comeet.IsRealID(uid) {

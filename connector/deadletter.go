@@ -9,12 +9,13 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// keptPrefix stands for that of headers which the bus would obey again in the dead-letter stream. It has the same length, so that a
-// message of the largest size still fits.
+// keptPrefix stands for that of headers which the bus would obey again in the dead-letter stream.
+// It has the same length, so that a message of the largest size still fits.
 const keptPrefix = "Orig-"
 
-// buryOriginal stores the delivered message as it came, bytes and headers. The stream takes one message per subject, so that a
-// repetition finds the first: the condition costs no header, for the same reason.
+// buryOriginal stores the delivered message as it came, bytes and headers. The stream takes one
+// message per subject, so that a repetition finds the first: the condition costs no header, for the
+// same reason.
 func (s *submission) buryOriginal() (*events.DeadLetter, error) {
 	subject := ledger.LetterSubject(s.EventOp)
 	stream := bus.DeadLettersStream

@@ -19,7 +19,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/internal/fold"
 )
 
-// download reads a file by https. Errors never show the address: its path and query may be a key to the file.
+// download reads a file by https. Errors never show the address: its path and query may be a key to
+// the file.
 func (s *submission) download(address, name string) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(s.intake, s.cfg.RequestTimeout, errors.New("REQUEST_TIMEOUT has passed"))
 	defer cancel()
@@ -52,14 +53,16 @@ func (s *submission) download(address, name string) ([]byte, error) {
 	return data, nil
 }
 
-// documents are the endings of names of files that are no web page, with the first bytes of such files.
+// documents are the endings of names of files that are no web page, with the first bytes of such
+// files.
 var documents = map[string][]string{
 	".pdf": {"%PDF"}, ".doc": {"\xd0\xcf\x11\xe0", "{\\rtf", "PK"}, ".docx": {"PK", "\xd0\xcf\x11\xe0"}, ".odt": {"PK"}, ".rtf": {"{\\rtf"},
 	".png": {"\x89PNG"}, ".jpg": {"\xff\xd8"}, ".jpeg": {"\xff\xd8"}, ".gif": {"GIF8"},
 }
 
-// isPage tells whether a host sent a web page or an XML document for a file whose name says that it is something else. The type
-// that the host tells counts only where the content does not speak for itself: some hosts call everything HTML.
+// isPage tells whether a host sent a web page or an XML document for a file whose name says that it
+// is something else. The type that the host tells counts only where the content does not speak for
+// itself: some hosts call everything HTML.
 func isPage(contentType, name string, data []byte) bool {
 	begins, known := documents[strings.ToLower(path.Ext(fold.ID(name)))]
 	if !known {
@@ -83,8 +86,9 @@ var (
 	errRedirect       = fileError{why: "it redirects too often, or not to https", forGood: true}
 )
 
-// newDownloads is the HTTP client for files: https only, a few redirects, and no private addresses unless allowed, since
-// the address comes from a stranger and we stand inside a network. The check is made on the resolved address at connect.
+// newDownloads is the HTTP client for files: https only, a few redirects, and no private addresses
+// unless allowed, since the address comes from a stranger and we stand inside a network. The check
+// is made on the resolved address at connect.
 func newDownloads(private bool) *http.Client {
 	d := &net.Dialer{Timeout: 10 * time.Second}
 	if !private {
@@ -116,7 +120,8 @@ func isPublic(a netip.Addr) bool {
 	return a.IsGlobalUnicast() && !a.IsPrivate() && !slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// special are addresses that are global by their form and yet lead inside (IANA special-purpose address registries).
+// special are addresses that are global by their form and yet lead inside (IANA special-purpose
+// address registries).
 var special = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),
 	netip.MustParsePrefix("100.64.0.0/10"), // shared address space, used inside clouds

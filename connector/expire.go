@@ -10,14 +10,16 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// An event that waits for longer than its stream keeps it would vanish without an outcome, and one that comes back when the ledger has
-// forgotten its outcome would be submitted again. So it is ended in time, as expired, whether a worker holds it or nothing may be fetched at all.
+// An event that waits for longer than its stream keeps it would vanish without an outcome, and one
+// that comes back when the ledger has forgotten its outcome would be submitted again. So it is
+// ended in time, as expired, whether a worker holds it or nothing may be fetched at all.
 
 // errExpired is the cause with which a submission's waits end.
 var errExpired = errors.New("the event nears its age limit")
 
-// ageLimit is how old an event may get at all: as old as its stream keeps it, 0 being for ever, and no older than half of the time for
-// which the ledger remembers outcomes. An event that came back later could find it empty and be submitted again.
+// ageLimit is how old an event may get at all: as old as its stream keeps it, 0 being for ever, and
+// no older than half of the time for which the ledger remembers outcomes. An event that came back
+// later could find it empty and be submitted again.
 func ageLimit(streamMaxAge time.Duration) time.Duration {
 	const most = ledger.KeepOutcomes / 2
 	if streamMaxAge == 0 {
@@ -26,7 +28,8 @@ func ageLimit(streamMaxAge time.Duration) time.Duration {
 	return min(streamMaxAge, most)
 }
 
-// expiry is how old an event may get without an outcome: a tenth of its age limit, at most a day, is left for ending it.
+// expiry is how old an event may get without an outcome: a tenth of its age limit, at most a day,
+// is left for ending it.
 func expiry(limit time.Duration) time.Duration { return limit - min(limit/10, 24*time.Hour) }
 
 // expires is when an event stored at a time must have its outcome.
@@ -67,8 +70,8 @@ func (s *submission) expire(at state) (state, bool, error) {
 	return s.fail(at, why)
 }
 
-// endExpired looks now and then for events that nobody may fetch, since Comeet is down, denied or paused, and ends those that
-// have become too old.
+// endExpired looks now and then for events that nobody may fetch, since Comeet is down, denied or
+// paused, and ends those that have become too old.
 func (a *account) endExpired(ctx context.Context) error {
 	every := min(time.Hour, (a.ageLimit-expiry(a.ageLimit))/4)
 	for bus.Sleep(ctx, every) {

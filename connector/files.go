@@ -16,20 +16,22 @@ import (
 const (
 	// maxFileBytes is Comeet's limit for one file (Comeet API: create-a-candidate-new).
 	maxFileBytes = 6 << 20
-	// maxFilesBytes is ours for all files of one event, since they are sent in one request and held in memory until then.
+	// maxFilesBytes is ours for all files of one event, since they are sent in one request and held
+	// in memory until then.
 	maxFilesBytes = 24 << 20
-	// filesMemory is what the files of all events in hand may take, and accountFilesMemory those of one account: who waits for a slow
-	// host keeps others waiting for memory, so no account gets all of it. What is sent of them takes a third more than the files.
+	// filesMemory is what the files of all events in hand may take, and accountFilesMemory those of
+	// one account: who waits for a slow host keeps others waiting for memory, so no account gets
+	// all of it. What is sent of them takes a third more than the files.
 	filesMemory        = 64 << 20
 	accountFilesMemory = 40 << 20
 )
 
-// fileTries is how often a file that may come is looked for: an object may not have reached the server that we ask, a host
-// may be restarting.
+// fileTries is how often a file that may come is looked for: an object may not have reached the
+// server that we ask, a host may be restarting.
 const fileTries = 3
 
-// hostGrace is for how long an event waits, from when it was published, for a host that is away: a restart of it must not refuse
-// whoever is published meanwhile.
+// hostGrace is for how long an event waits, from when it was published, for a host that is away: a
+// restart of it must not refuse whoever is published meanwhile.
 const hostGrace = time.Hour
 
 // files are an event's files with their content.
@@ -41,8 +43,8 @@ type files struct {
 }
 
 // readFiles gets every file that the event names, when there is memory for them; dropFiles gives it
-// back. A file that is not there, or too large, refuses the event: it can be replayed when the file is
-// there.
+// back. A file that is not there, or too large, refuses the event: it can be replayed when the file
+// is there.
 func (s *submission) readFiles() (*files, *refusal, error) {
 	memory, err := s.takeMemory()
 	if err != nil {
@@ -65,7 +67,8 @@ func (a *attempt) dropFiles() {
 	}
 }
 
-// takeMemory waits until there is memory for what the event's files may come to. Those in the event itself are in memory already.
+// takeMemory waits until there is memory for what the event's files may come to. Those in the event
+// itself are in memory already.
 func (s *submission) takeMemory() (int64, error) {
 	var n int64
 	for _, f := range s.Data.Candidate.AllFiles() {
@@ -143,10 +146,12 @@ func (s *submission) readFile(pointer string, f *events.File) ([]byte, *refusal,
 	}
 }
 
-// fileError says in words why a file cannot be had. Any other error is trouble of the bus's or our own, which must not refuse an event.
+// fileError says in words why a file cannot be had. Any other error is trouble of the bus's or our
+// own, which must not refuse an event.
 type fileError struct {
 	why string
-	// forGood means that it is of no use to try again, passing that the file's host is in trouble which may pass.
+	// forGood means that it is of no use to try again, passing that the file's host is in trouble
+	// which may pass.
 	forGood, passing bool
 }
 

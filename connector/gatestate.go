@@ -10,7 +10,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet"
 )
 
-// tellGate logs what an operator must know of an account's gate: the breaker, denied capabilities, pauses, and a 429.
+// tellGate logs what an operator must know of an account's gate: the breaker, denied capabilities,
+// pauses, and a 429.
 func tellGate(log zerolog.Logger) func(comeet.GateState) {
 	last := comeet.GateState{Breaker: comeet.BreakerClosed}
 	var heldUntil time.Time // as it was logged last
@@ -45,7 +46,8 @@ func tellGate(log zerolog.Logger) func(comeet.GateState) {
 	}
 }
 
-// gates shows the gates' states, and the troubles of the accounts served here, as metrics, read when they are asked for.
+// gates shows the gates' states, and the troubles of the accounts served here, as metrics, read
+// when they are asked for.
 type gates struct {
 	clients *sync.Map
 	served  *served

@@ -11,13 +11,15 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/bus"
 )
 
-// maxAckPending is what the bus is told of how many events may be out. It has to be more than the workers: an event that was put
-// back to come again, and those that a crashed replica held, count until they come, and must not keep the others waiting. It
-// needs no exact bound, since what is fetched is bounded by permits.
+// maxAckPending is what the bus is told of how many events may be out. It has to be more than the
+// workers: an event that was put back to come again, and those that a crashed replica held, count
+// until they come, and must not keep the others waiting. It needs no exact bound, since what is
+// fetched is bounded by permits.
 func maxAckPending(workers int) int { return workers + 1000 }
 
-// take is the first step of the flow: a free worker, a permit to send one request, and only then one event. So nothing ages
-// in a queue of ours, and while Comeet is down or the budget is spent nothing is fetched at all.
+// take is the first step of the flow: a free worker, a permit to send one request, and only then
+// one event. So nothing ages in a queue of ours, and while Comeet is down or the budget is spent
+// nothing is fetched at all.
 //
 // It ends when ctx does, after the events in hand have come to an end of their own.
 func (a *account) take(ctx context.Context) error {
@@ -34,7 +36,8 @@ func (a *account) take(ctx context.Context) error {
 			return nil
 		}
 		a.progress.asking.Store(true)
-		// Interrupted is asked for after the permits were given: what closes it from now on makes them void.
+		// Interrupted is asked for after the permits were given: what closes it from now on makes
+		// them void.
 		pull, cancel := context.WithCancel(ctx)
 		stop := cancelOn(pull, cancel, a.gate.Interrupted(comeet.CanSubmit), a.capacity.Full())
 		err = a.consumer.Fetch(pull, len(permits), func(m *bus.Msg) {
@@ -61,8 +64,8 @@ func (a *account) take(ctx context.Context) error {
 	}
 }
 
-// permits waits until at least one worker is free, the ledger has room and one request may be sent, and takes what else is
-// free right now.
+// permits waits until at least one worker is free, the ledger has room and one request may be sent,
+// and takes what else is free right now.
 func (a *account) permits(ctx context.Context, workers chan struct{}) ([]*comeet.Permit, error) {
 	select {
 	case workers <- struct{}{}:
@@ -70,8 +73,8 @@ func (a *account) permits(ctx context.Context, workers chan struct{}) ([]*comeet
 		return nil, ctx.Err()
 	}
 	if len(workers) > cap(workers)-cap(workers)/8 {
-		// Nearly all workers are busy. Yield once: workers that finish now can share one pull, which costs both sides as
-		// much as several messages.
+		// Nearly all workers are busy. Yield once: workers that finish now can share one pull,
+		// which costs both sides as much as several messages.
 		runtime.Gosched()
 	}
 	if err := a.capacity.wait(ctx); err != nil {
@@ -106,8 +109,9 @@ type delivery struct {
 	permit *comeet.Permit
 }
 
-// workerPool handles deliveries in goroutines that are used again: the stack of one has grown to what the work needs, which saves
-// a tenth of the CPU under a backlog. An idle one ends soon: with a thousand accounts, each would keep its own.
+// workerPool handles deliveries in goroutines that are used again: the stack of one has grown to
+// what the work needs, which saves a tenth of the CPU under a backlog. An idle one ends soon: with
+// a thousand accounts, each would keep its own.
 type workerPool struct {
 	handle func(delivery)
 	next   chan delivery
@@ -139,7 +143,8 @@ func (p *workerPool) wait() {
 	p.wg.Wait()
 }
 
-// cancelOn cancels when one of two signals comes; the returned function waits until it no longer listens.
+// cancelOn cancels when one of two signals comes; the returned function waits until it no longer
+// listens.
 func cancelOn(ctx context.Context, cancel context.CancelFunc, one, other <-chan struct{}) func() {
 	done := make(chan struct{})
 	go func() {

@@ -11,13 +11,15 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// clockMargin is how far before the claim a candidate may have been created by Comeet's clock and still be ours.
+// clockMargin is how far before the claim a candidate may have been created by Comeet's clock and
+// still be ours.
 const clockMargin = 10 * time.Minute
 
 // pageSize is how many candidates are asked for per page; Comeet may give fewer.
 const pageSize = 500
 
-// lookUp searches the candidates created since the claim for ours. readable is false if this account may not read candidates.
+// lookUp searches the candidates created since the claim for ours. readable is false if this
+// account may not read candidates.
 func (s *submission) lookUp(claim *events.Claimed) (found *shown, readable bool, err error) {
 	if found, err := s.noted(claim); found != nil || err != nil {
 		return found, true, err
@@ -46,9 +48,10 @@ func (s *submission) lookUp(claim *events.Claimed) (found *shown, readable bool,
 	}
 }
 
-// search reads the candidates created since a time, and within the margin before it, for ours. Of several that fit, the first created
-// since then is ours, as the others can only be later repetitions of it. One within the margin is the second best: it may as well
-// have come by another way.
+// search reads the candidates created since a time, and within the margin before it, for ours. Of
+// several that fit, the first created since then is ours, as the others can only be later
+// repetitions of it. One within the margin is the second best: it may as well have come by another
+// way.
 func (s *submission) search(claim *events.Claimed, since time.Time) (best *shown, err error) {
 	if s.gate.Denied(comeet.CanPoll) {
 		return nil, &comeet.Error{Op: "look up candidate", Kind: comeet.Denied}
@@ -65,7 +68,8 @@ func (s *submission) search(claim *events.Claimed, since time.Time) (best *shown
 	return best, err
 }
 
-// visit looks at a candidate that Comeet showed at a time, and says whether no later piece needs to be read.
+// visit looks at a candidate that Comeet showed at a time, and says whether no later piece needs to
+// be read.
 type visit func(c *comeet.Candidate, seen time.Time) (enough bool, err error)
 
 func (v visit) all(rows []comeet.Candidate, seen time.Time) (enough bool, err error) {
@@ -81,9 +85,10 @@ func (v visit) all(rows []comeet.Candidate, seen time.Time) (enough bool, err er
 
 // readCreated visits the candidates created since a time and the margin before it.
 //
-// That one is not among them decides that it is sent again, so no row may be lost between two pages. Where one page does not hold all,
-// the span of time is read in pieces, as when a candidate was created never changes: each piece that one page holds is a proof of its
-// own, whatever moves meanwhile. A piece that can't be made small enough is read by [comeet.ReadSteady].
+// That one is not among them decides that it is sent again, so no row may be lost between two
+// pages. Where one page does not hold all, the span of time is read in pieces, as when a candidate
+// was created never changes: each piece that one page holds is a proof of its own, whatever moves
+// meanwhile. A piece that can't be made small enough is read by [comeet.ReadSteady].
 func (s *submission) readCreated(since time.Time, look visit) error {
 	now := s.comeetNow()
 	whole := span{since.Add(-clockMargin), time.Time{}}
@@ -95,7 +100,8 @@ func (s *submission) readCreated(since time.Time, look visit) error {
 		_, err := look.all(rows, answer.Date)
 		return err
 	}
-	// The likeliest piece comes first. What is dated in the future was created before Comeet's clock was set back.
+	// The likeliest piece comes first. What is dated in the future was created before Comeet's
+	// clock was set back.
 	for _, piece := range []span{{since, now}, {now, time.Time{}}, {whole.after, since}} {
 		if enough, err := s.readSpan(piece, look); err != nil || enough {
 			return err
@@ -137,7 +143,8 @@ func (p span) bounds(rows []comeet.Candidate) bool {
 	return !slices.ContainsFunc(rows, func(c comeet.Candidate) bool { return c.TimeCreated.After(p.before.Add(2 * time.Second)) })
 }
 
-// listCreated asks for a second more at either end: whether Comeet counts the bounds in is not documented.
+// listCreated asks for a second more at either end: whether Comeet counts the bounds in is not
+// documented.
 func (s *submission) listCreated(p span, page string) ([]comeet.Candidate, *comeet.Response, error) {
 	q := comeet.CandidateQuery{TimeCreatedAfter: p.after.Add(-time.Second), Limit: pageSize, Page: page}
 	if !p.before.IsZero() {
@@ -146,8 +153,8 @@ func (s *submission) listCreated(p span, page string) ([]comeet.Candidate, *come
 	return s.comeet.ListCandidates(s.intake, q, comeet.WithPriority(comeet.Settle))
 }
 
-// mayBeOurs reports whether a candidate that Comeet lists can be the one that was sent under the claim, and whether the operation
-// follows it already.
+// mayBeOurs reports whether a candidate that Comeet lists can be the one that was sent under the
+// claim, and whether the operation follows it already.
 func (s *submission) mayBeOurs(claim *events.Claimed, since time.Time, c *comeet.Candidate) (ok, followed bool, err error) {
 	// A page may have dropped the filter.
 	tooOld := !c.TimeCreated.IsZero() && c.TimeCreated.Before(since.Add(-clockMargin-time.Second)) // guard: nothing-older-than-the-claim
@@ -156,7 +163,8 @@ func (s *submission) mayBeOurs(claim *events.Claimed, since time.Time, c *comeet
 	}
 	known, err := s.ledger.LastStatus(s.work, s.account.name, c.UID)
 	if ledger.IsUnreadable(err) {
-		// It may be another operation's. If it is this one's, Comeet's conflict answer to the repetition says so.
+		// It may be another operation's. If it is this one's, Comeet's conflict answer to the
+		// repetition says so.
 		return false, false, nil
 	}
 	if err != nil {

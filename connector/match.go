@@ -9,8 +9,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// staleAfter is how many PositionsIntervals a catalogue may be old for a name or a custom id to be matched by it: these may
-// belong to another position by then. A uid never does.
+// staleAfter is how many PositionsIntervals a catalogue may be old for a name or a custom id to be
+// matched by it: these may belong to another position by then. A uid never does.
 const staleAfter = 3
 
 // match finds the position that an event names, or why it can't have one.
@@ -22,7 +22,8 @@ func (a *attempt) match(ref events.Position) (positions.Match, *refusal, error) 
 	case found.refused == nil && found.fresh:
 		return found.Match, nil, nil
 	case found.Denied && ref.UID != "":
-		// What is known may be old. Comeet itself decides about a uid; for anything else somebody must grant the permission first.
+		// What is known may be old. Comeet itself decides about a uid; for anything else somebody
+		// must grant the permission first.
 		return positions.Match{UID: fold.ID(ref.UID), By: events.MatchedByUID}, nil, nil
 	case found.Denied:
 		return positions.Match{}, nil, retryLaterError{a.cfg.DeniedRetry, "this account may not read positions"}
@@ -39,13 +40,15 @@ type located struct {
 	positions.Reading
 	positions.Match
 	refused *positions.Refusal
-	// fresh is whether the reading is new enough to be believed. Only one of an account that may not read positions is not.
+	// fresh is whether the reading is new enough to be believed. Only one of an account that may
+	// not read positions is not.
 	fresh bool
 }
 
 // locate waits for positions that are fresh enough for what they say of a reference.
 //
-// Whoever waits for a reading gives the permit back first: it may be the only one that there is, and reading positions takes one too.
+// Whoever waits for a reading gives the permit back first: it may be the only one that there is,
+// and reading positions takes one too.
 func (a *attempt) locate(ref events.Position) (located, error) {
 	known, err := a.catalogue.Latest(), error(nil)
 	if !known.Usable {
@@ -71,9 +74,10 @@ func (a *attempt) locate(ref events.Position) (located, error) {
 	return located{}, retryLaterError{a.cfg.SettleDelay, "the positions are not known yet"}
 }
 
-// readBy is when the reading must have begun that gives an answer. A refusal is only believed of one that began after the event was
-// published: until then the position may be newer than the reading, or open again. If Comeet did not know the position that was
-// matched, no reading from before that counts at all.
+// readBy is when the reading must have begun that gives an answer. A refusal is only believed of
+// one that began after the event was published: until then the position may be newer than the
+// reading, or open again. If Comeet did not know the position that was matched, no reading from
+// before that counts at all.
 func (a *attempt) readBy(refused *positions.Refusal, ref events.Position) time.Time {
 	switch {
 	case !a.contradictedAt.IsZero():
@@ -86,8 +90,8 @@ func (a *attempt) readBy(refused *positions.Refusal, ref events.Position) time.T
 	return time.Time{}
 }
 
-// sawPositions takes note of a reading of the positions. A fallback position that takes nobody is logged when that is seen, not when
-// the first candidate needs it.
+// sawPositions takes note of a reading of the positions. A fallback position that takes nobody is
+// logged when that is seen, not when the first candidate needs it.
 func (a *account) sawPositions(list []positions.Position) {
 	a.metrics.positions(list)
 	uid := a.cfg.FallbackPosition

@@ -11,7 +11,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// metrics are the connector's figures. Labels hold account names and closed sets of words, never anything of a candidate.
+// metrics are the connector's figures. Labels hold account names and closed sets of words, never
+// anything of a candidate.
 type metrics struct {
 	registry   *prometheus.Registry
 	outcomes   *prometheus.CounterVec
@@ -72,8 +73,9 @@ func newMetrics() *metrics {
 	return m
 }
 
-// accountMetrics are one account's, with every value of a closed set present from the start. What it has counted stays as it is
-// when another replica serves the account; what it shows of the present is there only from begin to end.
+// accountMetrics are one account's, with every value of a closed set present from the start. What
+// it has counted stays as it is when another replica serves the account; what it shows of the
+// present is there only from begin to end.
 type accountMetrics struct {
 	m                             *metrics
 	account                       string

@@ -7,8 +7,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/internal/fold"
 )
 
-// isSamePerson compares what the event says of the person with a candidate at Comeet: by e-mail, phone or LinkedIn, or,
-// where the two have none of these in common, by full name.
+// isSamePerson compares what the event says of the person with a candidate at Comeet: by e-mail,
+// phone or LinkedIn, or, where the two have none of these in common, by full name.
 func (s *submission) isSamePerson(c *comeet.Candidate) bool {
 	p := &s.Data.Candidate
 	comparable := false

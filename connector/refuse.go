@@ -19,7 +19,8 @@ type refusal struct {
 	comeet     *events.ComeetAnswer
 }
 
-// refusalOf turns Comeet's own refusal into ours. Comeet's message text is never passed on: it may quote the person.
+// refusalOf turns Comeet's own refusal into ours. Comeet's message text is never passed on: it may
+// quote the person.
 func refusalOf(err error) *refusal {
 	e, _ := errors.AsType[*comeet.Error](err)
 	r := &refusal{reason: events.ReasonRefused, comeet: &events.ComeetAnswer{Status: e.Status, Error: e.Code}}
@@ -34,8 +35,8 @@ func refusalOf(err error) *refusal {
 	return r
 }
 
-// refuseUnreadable ends an event that names no operation: its outcome is kept under the event's own. If
-// that was erased, no dead letter is stored again.
+// refuseUnreadable ends an event that names no operation: its outcome is kept under the event's
+// own. If that was erased, no dead letter is stored again.
 func (s *submission) refuseUnreadable(invalid *events.InvalidError) error {
 	last, err := s.ledger.Last(s.work, s.Op)
 	before := state{}
@@ -54,8 +55,8 @@ func (s *submission) refuseUnreadable(invalid *events.InvalidError) error {
 	return s.finishErased("")
 }
 
-// refuse ends an event for good, unless the ledger knows of an earlier attempt, whose fate comes first:
-// at.last may be a mere belief that there is no entry.
+// refuse ends an event for good, unless the ledger knows of an earlier attempt, whose fate comes
+// first: at.last may be a mere belief that there is no entry.
 func (s *submission) refuse(at state, why *refusal) (state, bool, error) {
 	if at.last.Seq == 0 {
 		known, err := s.ledger.Last(s.work, s.Op)
@@ -69,9 +70,9 @@ func (s *submission) refuse(at state, why *refusal) (state, bool, error) {
 // erasedMessage is the outcome's, which holds nothing of the candidate.
 const erasedMessage = "the operation was erased on request, and nothing is submitted under it again; if the candidate is to be submitted after all, publish the event with a submission_id"
 
-// finishErased ends an event whose operation was erased. The outcome is kept under the event's own, and says no more than which
-// event it was. There is no dead letter: the person's data must not be stored again. What this delivery, or one that died,
-// stored before it knew is erased.
+// finishErased ends an event whose operation was erased. The outcome is kept under the event's own,
+// and says no more than which event it was. There is no dead letter: the person's data must not be
+// stored again. What this delivery, or one that died, stored before it knew is erased.
 func (s *submission) finishErased(firstStatusUID string) error {
 	letter, err := s.bus.Last(s.work, bus.DeadLettersStream, ledger.LetterSubject(s.EventOp))
 	if err == nil {
@@ -105,8 +106,8 @@ func (s *submission) finishErased(firstStatusUID string) error {
 	return s.msg.Term(string(events.ReasonErased))
 }
 
-// hasFailed ends an event that comes again although it has failed, because its end was lost and other events of its operation
-// have claimed over its outcome since.
+// hasFailed ends an event that comes again although it has failed, because its end was lost and
+// other events of its operation have claimed over its outcome since.
 func (s *submission) hasFailed() (bool, error) {
 	failed, err := s.ledger.HasFailed(s.work, s.Op, ledger.OutcomeID(s.Op, s.Identity, events.TypeFailed))
 	if err != nil || failed == nil { // guard: failed-event-stays-failed
@@ -115,8 +116,9 @@ func (s *submission) hasFailed() (bool, error) {
 	return true, s.msg.Term(string(failed.Reason))
 }
 
-// fail stores the original in the dead-letter stream first, the outcome that points to it second, and ends
-// the delivery third. A crash in between leaves an event that comes again and finds what is done already.
+// fail stores the original in the dead-letter stream first, the outcome that points to it second,
+// and ends the delivery third. A crash in between leaves an event that comes again and finds what
+// is done already.
 func (s *submission) fail(at state, why *refusal) (state, bool, error) {
 	letter, err := s.buryOriginal() // guard: dead-letter-before-outcome
 	if err != nil {

@@ -5,7 +5,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// request is the body of the POST: what the event says of the person, under the ids that the claim has fixed.
+// request is the body of the POST: what the event says of the person, under the ids that the claim
+// has fixed.
 func (a *attempt) request(c *events.Claimed) *comeet.NewCandidate {
 	p := &a.Data.Candidate
 	n := &comeet.NewCandidate{

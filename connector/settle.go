@@ -11,22 +11,22 @@ import (
 )
 
 const (
-	// maxDoubts is how many POSTs of one event may end in doubt while Comeet answers others, before a
-	// person must look.
+	// maxDoubts is how many POSTs of one event may end in doubt while Comeet answers others, before
+	// a person must look.
 	maxDoubts = 3
-	// maxLoneDoubts is the same where no other POST tells whether it is the event or Comeet. With the
-	// rests in between that is about a quarter of an hour by default, so that a shorter outage of POSTs
-	// alone ends no event of a quiet account.
+	// maxLoneDoubts is the same where no other POST tells whether it is the event or Comeet. With
+	// the rests in between that is about a quarter of an hour by default, so that a shorter outage
+	// of POSTs alone ends no event of a quiet account.
 	maxLoneDoubts = 6
-	// maxBlindDoubts is the same for an account that may not read candidates: the first POST and one
-	// repetition.
+	// maxBlindDoubts is the same for an account that may not read candidates: the first POST and
+	// one repetition.
 	maxBlindDoubts = 2
 )
 
 // settle finds out what became of a claim that has no outcome. It waits until nothing that was sent
-// under the claim can be on its way any more, then searches Comeet for the candidate. What it finds it
-// adopts. If there is nothing, it sends the same act again, so that Comeet's own conflict answer is the
-// second net.
+// under the claim can be on its way any more, then searches Comeet for the candidate. What it finds
+// it adopts. If there is nothing, it sends the same act again, so that Comeet's own conflict answer
+// is the second net.
 func (s *submission) settle(at state, claim *events.Claimed, permit *comeet.Permit) (state, bool, error) {
 	permit.Release() // it may be the only one that there is, and a look-up takes one too
 	if at.last.Stored.IsZero() {
@@ -68,9 +68,9 @@ func (s *submission) settle(at state, claim *events.Claimed, permit *comeet.Perm
 	return s.attempt(at, nil, &again, !readable)
 }
 
-// reopen goes on with an operation that an earlier event left in doubt, for a person to look at. Another
-// event of it asks for the same act once more, so the same look-up comes first: what was sent then may
-// have landed since.
+// reopen goes on with an operation that an earlier event left in doubt, for a person to look at.
+// Another event of it asks for the same act once more, so the same look-up comes first: what was
+// sent then may have landed since.
 func (s *submission) reopen(at state, permit *comeet.Permit) (state, bool, error) {
 	entry, err := s.ledger.LastClaim(s.work, s.Op)
 	claim := entry.Claimed()
@@ -93,16 +93,16 @@ func (s *submission) reopen(at state, permit *comeet.Permit) (state, bool, error
 	return s.attempt(at, nil, &again, !readable)
 }
 
-// awaitSettling waits until the claim may be settled. A worker that waits for its own doubt keeps the
-// event: a redelivery would lose the tally, which tells a bad event from an outage.
+// awaitSettling waits until the claim may be settled. A worker that waits for its own doubt keeps
+// the event: a redelivery would lose the tally, which tells a bad event from an outage.
 func (s *submission) awaitSettling(at state, claim *events.Claimed) error {
 	wait := s.settlingWait(at.last, claim)
 	if wait <= 0 {
 		return nil
 	}
 	if wait > s.cfg.settleDelay()+time.Second && !at.sent.known {
-		// It will likely have its outcome long before its lease is over: look again when the claim is
-		// twice as old.
+		// It will likely have its outcome long before its lease is over: look again when the claim
+		// is twice as old.
 		soon := max(s.bus.Now().Sub(at.last.Stored), s.cfg.SettleDelay/5)
 		return retryLaterError{min(wait, soon), "another worker's claim is young"}
 	}
@@ -112,8 +112,8 @@ func (s *submission) awaitSettling(at state, claim *events.Claimed) error {
 	return nil
 }
 
-// settlingWait is how long the claim must still be left alone. Ages are by the bus's clock, which stamped
-// the claim.
+// settlingWait is how long the claim must still be left alone. Ages are by the bus's clock, which
+// stamped the claim.
 func (s *submission) settlingWait(last ledger.Entry, claim *events.Claimed) time.Duration {
 	wait := s.cfg.lease()
 	if claim.State == events.StateInDoubt {
@@ -125,8 +125,8 @@ func (s *submission) settlingWait(last ledger.Entry, claim *events.Claimed) time
 		wait = s.cfg.SettleDelay*time.Duration(rests) + max(s.cfg.ProxyHold, 0)
 	}
 	if !s.isClaimant(claim) {
-		// That event will be back and settle with its own data, which is what Comeet was sent. This one's
-		// is the second best.
+		// That event will be back and settle with its own data, which is what Comeet was sent. This
+		// one's is the second best.
 		wait += 2 * s.cfg.lease()
 	}
 	return wait - s.bus.Now().Sub(last.Stored) // guard: claim-rests-before-its-look-up

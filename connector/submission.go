@@ -12,7 +12,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// submission is one delivered event. Nothing of it changes while a worker carries it to its outcome.
+// submission is one delivered event. Nothing of it changes while a worker carries it to its
+// outcome.
 type submission struct {
 	*account
 	*ledger.Sourced
@@ -21,8 +22,8 @@ type submission struct {
 	stored time.Time
 	// partnerID is the partner_candidate_id that Comeet gets.
 	partnerID string
-	// intake ends when the connector is told to stop, or when the event nears its age limit. Nothing
-	// new is begun and no wait goes on after it.
+	// intake ends when the connector is told to stop, or when the event nears its age limit.
+	// Nothing new is begun and no wait goes on after it.
 	intake context.Context
 	// work ends when the connector gives up waiting for what its workers do.
 	work context.Context
@@ -35,7 +36,8 @@ type state struct {
 	last ledger.Entry
 	// sent is what the account's POSTs had come to when this worker sent the one that is in doubt.
 	sent tally
-	// contradictedAt is when Comeet said that it does not know the matched position; zero means never.
+	// contradictedAt is when Comeet said that it does not know the matched position; zero means
+	// never.
 	contradictedAt time.Time
 	// firstStatusUID is the candidate whose first status this worker wrote; empty means none.
 	firstStatusUID string
@@ -62,8 +64,8 @@ func errStopping(delay time.Duration) error {
 }
 
 // handle carries one event to its outcome and acknowledges it. Whatever goes wrong on the way, the
-// event stays in its stream and comes again: the ledger knows how far it has come. The permit is the
-// right to send one request; nil means that the worker asks for one.
+// event stays in its stream and comes again: the ledger knows how far it has come. The permit is
+// the right to send one request; nil means that the worker asks for one.
 func (a *account) handle(intake context.Context, m *bus.Msg, permit *comeet.Permit) {
 	defer permit.Release()
 	a.progress.note()
@@ -99,8 +101,8 @@ func (a *account) handle(intake context.Context, m *bus.Msg, permit *comeet.Perm
 	_ = m.NakWithDelay(max(later.delay, 100*time.Millisecond))
 }
 
-// decode reads a delivered message. An event that breaks the contract comes with the reason, and with
-// everything that could be read.
+// decode reads a delivered message. An event that breaks the contract comes with the reason, and
+// with everything that could be read.
 func (a *account) decode(m *bus.Msg, seq uint64) (*submission, *events.InvalidError) {
 	read, invalid := ledger.ReadSourced(a.name, m.Header(), m.Data(), ledger.Identity{
 		Stream: bus.SourcedStream, Created: a.streamCreated, Seq: seq, Replay: ledger.ReplayOf(m.Header()),
@@ -133,8 +135,8 @@ func (s *submission) run(permit *comeet.Permit) error {
 	}
 }
 
-// endUnreadable ends an event whose operation's last entry cannot be read: somebody else wrote it, or it
-// is damaged. It may have said that the candidate was sent, so a person must look.
+// endUnreadable ends an event whose operation's last entry cannot be read: somebody else wrote it,
+// or it is damaged. It may have said that the candidate was sent, so a person must look.
 func (s *submission) endUnreadable(bad *ledger.UnreadableError) (state, bool, error) {
 	s.metrics.EntryUnreadable()
 	s.log.Error().Err(bad).Uint64("seq", bad.Seq).Str("candidate_id", s.CandidateID).Str("operation", s.Op.ID).
@@ -146,8 +148,8 @@ func (s *submission) endUnreadable(bad *ledger.UnreadableError) (state, bool, er
 	})
 }
 
-// step does what the operation's last entry asks for. done means that the event was acknowledged. See
-// DESIGN.md, "An operation".
+// step does what the operation's last entry asks for. done means that the event was acknowledged.
+// See DESIGN.md, "An operation".
 func (s *submission) step(at state, permit *comeet.Permit) (next state, done bool, err error) {
 	last, claim := at.last, at.last.Claimed()
 	switch {
@@ -170,7 +172,8 @@ func (s *submission) step(at state, permit *comeet.Permit) (next state, done boo
 	}
 }
 
-// stepOverFailure goes on with an operation that failed for another event. This event may correct it.
+// stepOverFailure goes on with an operation that failed for another event. This event may correct
+// it.
 func (s *submission) stepOverFailure(at state, permit *comeet.Permit) (state, bool, error) {
 	if failed, err := s.hasFailed(); err != nil || failed {
 		return at, failed, err

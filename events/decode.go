@@ -24,13 +24,14 @@ var attributes = []string{
 	ExtAccount, ExtTraceparent, ExtTracestate,
 }
 
-// Decode reads one event out of a message's headers and body, in the structured, the binary, or the header-less
-// structured encoding, and validates it whole. Data is then a pointer to the struct of the event's type; callers
-// that expect one type check which it is. Unknown fields of the data are ignored; unknown attributes are extensions.
+// Decode reads one event out of a message's headers and body, in the structured, the binary, or the
+// header-less structured encoding, and validates it whole. Data is then a pointer to the struct of
+// the event's type; callers that expect one type check which it is. Unknown fields of the data are
+// ignored; unknown attributes are extensions.
 //
-// The only error is *InvalidError, which lists everything that is wrong. The returned event then carries those of its
-// attributes that could be read and are valid in themselves, without Data: enough to tell a publisher which of its
-// events it was.
+// The only error is *InvalidError, which lists everything that is wrong. The returned event then
+// carries those of its attributes that could be read and are valid in themselves, without Data:
+// enough to tell a publisher which of its events it was.
 func Decode(h Header, body []byte) (Event, error) {
 	var d decoder
 	contentType := mediaType(header(h, HeaderContentType))
@@ -66,10 +67,12 @@ func Decode(h Header, body []byte) (Event, error) {
 	return e, nil
 }
 
-// foreignPrefixes are those of attributes in headers by other bindings of CloudEvents: Kafka's, AMQP's.
+// foreignPrefixes are those of attributes in headers by other bindings of CloudEvents: Kafka's,
+// AMQP's.
 var foreignPrefixes = [...]string{"ce_", "cloudevents:", "cloudevents_", "cloudevents-"}
 
-// explain names the habit of another binding that is behind a defect, in place of what follows from it.
+// explain names the habit of another binding that is behind a defect, in place of what follows from
+// it.
 func (d *decoder) explain(h Header) {
 	packed := ""
 	switch coding := strings.ToLower(strings.TrimSpace(header(h, "Content-Encoding"))); coding {
@@ -174,8 +177,8 @@ func (d *decoder) structured(body []byte) {
 	}
 }
 
-// binary reads the binary encoding. The content type is the datacontenttype; newer drafts of the binding also allow a
-// header of its own for it.
+// binary reads the binary encoding. The content type is the datacontenttype; newer drafts of the
+// binding also allow a header of its own for it.
 func (d *decoder) binary(attrs map[string]any, contentType string, body []byte) {
 	if _, own := attrs["datacontenttype"]; !own && contentType != "" {
 		attrs["datacontenttype"] = contentType
@@ -184,8 +187,9 @@ func (d *decoder) binary(attrs map[string]any, contentType string, body []byte) 
 	d.dataBody(body)
 }
 
-// headers collects the attributes out of headers with that prefix, ce- in the NATS binding. binary tells whether any of those that every event has is there:
-// others may have been added on the way to a structured one.
+// headers collects the attributes out of headers with that prefix, ce- in the NATS binding. binary
+// tells whether any of those that every event has is there: others may have been added on the way
+// to a structured one.
 func (d *decoder) headers(h Header, prefix string) (binary bool, attrs map[string]any) {
 	for key, values := range h {
 		if len(key) <= len(prefix) || !strings.EqualFold(key[:len(prefix)], prefix) {
@@ -362,7 +366,8 @@ func (d *decoder) read(tree any, text []byte) {
 	}
 	if d.context.Type == TypeSourced {
 		d.note(tree)
-		// Our own events may hold what Comeet sent; sourced ones go to Comeet and into headers of others.
+		// Our own events may hold what Comeet sent; sourced ones go to Comeet and into headers of
+		// others.
 		d.found = append(d.found, d.nul...)
 	}
 	if vs := compiled().validate(d.context.Type, tree); len(vs) > 0 {
@@ -443,7 +448,8 @@ func validExtensionName(name string) bool {
 
 var extensionName = regexp.MustCompile(`^[a-z0-9]{1,64}$`)
 
-// header returns the first value of a header, whatever the case of its name; of several spellings, the exact one.
+// header returns the first value of a header, whatever the case of its name; of several spellings,
+// the exact one.
 func header(h Header, name string) string {
 	if values := h[name]; len(values) > 0 {
 		return values[0]

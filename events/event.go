@@ -21,18 +21,19 @@ const (
 	TypeStatusChanged = "candidate.status.changed"      // data is StatusChanged
 )
 
-// Names of plain message headers, exactly as Encode writes them (all but HeaderTracestate); nats.Header looks names up
-// by exact case.
+// Names of plain message headers, exactly as Encode writes them (all but HeaderTracestate);
+// nats.Header looks names up by exact case.
 const (
 	// HeaderContentType tells the encoding. Decode takes any case, as of every header.
 	HeaderContentType = "Content-Type"
-	// HeaderTraceparent is the W3C trace context of the event, for tools that don't look into it. Decode uses it when
-	// the event has no traceparent of its own.
+	// HeaderTraceparent is the W3C trace context of the event, for tools that don't look into it.
+	// Decode uses it when the event has no traceparent of its own.
 	HeaderTraceparent = "traceparent"
 	// HeaderTracestate is read together with HeaderTraceparent, never written.
 	HeaderTracestate = "tracestate"
-	// HeaderSourcedSource is, on claims, outcomes and status events, the source of the sourced event, percent-encoded
-	// like the headers of a binary CloudEvent, so that a sourcing service can pick its own without parsing the others.
+	// HeaderSourcedSource is, on claims, outcomes and status events, the source of the sourced
+	// event, percent-encoded like the headers of a binary CloudEvent, so that a sourcing service
+	// can pick its own without parsing the others.
 	HeaderSourcedSource = "sourced-source"
 	// HeaderSourcedID is the id of the sourced event, like HeaderSourcedSource.
 	HeaderSourcedID = "sourced-id"
@@ -65,7 +66,8 @@ type Header = map[string][]string
 type Data interface {
 	// EventType returns the event type that has this data. It works on a nil pointer.
 	EventType() string
-	// about returns the sourced event that the event tells about, nil if it is one itself or doesn't know.
+	// about returns the sourced event that the event tells about, nil if it is one itself or
+	// doesn't know.
 	about() *SourcedRef
 }
 
@@ -143,8 +145,9 @@ func traceparent(extensions map[string]any) string {
 
 // Violation is one broken rule of an event.
 type Violation struct {
-	// Pointer is the JSON pointer (RFC 6901) into the event as it is, or would be, in the structured format: "/id",
-	// "/data/candidate/id"; "" means the event as a whole. Names chosen by the publisher are shown as "*".
+	// Pointer is the JSON pointer (RFC 6901) into the event as it is, or would be, in the
+	// structured format: "/id", "/data/candidate/id"; "" means the event as a whole. Names chosen
+	// by the publisher are shown as "*".
 	Pointer string `json:"pointer"`
 	// Message tells the rule, never the value: "must have at most 256 characters".
 	Message string `json:"message"`
@@ -158,12 +161,14 @@ func (v Violation) String() string {
 	return v.Pointer + " " + v.Message
 }
 
-// InvalidError tells everything that is wrong with an event. It holds no value out of the event but CandidateID, which
-// Error leaves out.
+// InvalidError tells everything that is wrong with an event. It holds no value out of the event but
+// CandidateID, which Error leaves out.
 type InvalidError struct {
-	// Violations are sorted by pointer, at most MaxViolations; if there are more, the last entry says how many.
+	// Violations are sorted by pointer, at most MaxViolations; if there are more, the last entry
+	// says how many.
 	Violations []Violation
-	// CandidateID is candidate.id of a sourced event if it could be read and has the documented form, else "".
+	// CandidateID is candidate.id of a sourced event if it could be read and has the documented
+	// form, else "".
 	CandidateID string
 }
 

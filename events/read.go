@@ -258,10 +258,12 @@ var (
 	packings = map[string]string{"\x1f\x8b": "gzip", "\x28\xb5\x2f\xfd": "zstd", "\x78\x9c": "zlib", "\x78\x01": "zlib", "\x78\xda": "zlib", "PK\x03\x04": "zip"}
 )
 
-// withoutMark leaves out a UTF-8 byte order mark, which some writers put in front of JSON (RFC 8259 lets readers ignore it).
+// withoutMark leaves out a UTF-8 byte order mark, which some writers put in front of JSON (RFC 8259
+// lets readers ignore it).
 func withoutMark(text []byte) []byte { return bytes.TrimPrefix(text, bomUTF8) }
 
-// foreign names what a text is that is no JSON, as far as its first bytes tell; empty if they don't.
+// foreign names what a text is that is no JSON, as far as its first bytes tell; empty if they
+// don't.
 func foreign(text []byte) string {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return "must not be empty"
@@ -323,8 +325,9 @@ func content(d *jsontext.Decoder, to *[]byte) error {
 	return err
 }
 
-// parseTime reads RFC 3339 in full, and tells what is wrong. It is stricter than time.Parse, which takes what RFC 3339 forbids, and
-// takes what UnmarshalText does not: lower-case t and z, and leap seconds, which are the first moment of the next day.
+// parseTime reads RFC 3339 in full, and tells what is wrong. It is stricter than time.Parse, which
+// takes what RFC 3339 forbids, and takes what UnmarshalText does not: lower-case t and z, and leap
+// seconds, which are the first moment of the next day.
 func parseTime(s string) (t time.Time, problem string) {
 	text := []byte(s)
 	if n := len(text); n > 19 {

@@ -20,10 +20,12 @@ func (*Sourced) EventType() string { return TypeSourced }
 
 func (*Sourced) about() *SourcedRef { return nil }
 
-// Candidate is the person, with the fields of Comeet's create request (Comeet API: create-a-candidate-new). Everything
-// but ID and ProspectStatus is personal data. Optional fields are "" or nil when absent; the schema tells the lengths.
+// Candidate is the person, with the fields of Comeet's create request (Comeet API:
+// create-a-candidate-new). Everything but ID and ProspectStatus is personal data. Optional fields
+// are "" or nil when absent; the schema tells the lengths.
 type Candidate struct {
-	// ID is the sourcing service's own stable id of the person, ^[A-Za-z0-9._:-]{1,100}$. It appears in logs.
+	// ID is the sourcing service's own stable id of the person, ^[A-Za-z0-9._:-]{1,100}$. It
+	// appears in logs.
 	ID                 string   `json:"id"`
 	FirstName          string   `json:"first_name"` // required, not blank
 	LastName           string   `json:"last_name"`  // required, not blank
@@ -37,8 +39,8 @@ type Candidate struct {
 	ProspectStatus     string   `json:"prospect_status,omitempty"` // open set: Sourced, Contacted, Responded, ...
 	Address            *Address `json:"address,omitempty"`
 	Links              []Link   `json:"links,omitempty"`
-	// CustomFields holds values by the account's own field names. Decode gives string, bool, nil, json.Number (the
-	// digits as they were written) and []any of these.
+	// CustomFields holds values by the account's own field names. Decode gives string, bool, nil,
+	// json.Number (the digits as they were written) and []any of these.
 	CustomFields map[string]any `json:"custom_fields,omitempty"`
 	Note         string         `json:"note,omitempty"` // plain text
 	Resume       *File          `json:"resume,omitempty"`
@@ -46,7 +48,8 @@ type Candidate struct {
 	Files        []File         `json:"files,omitempty"`
 }
 
-// AllFiles yields Resume, Picture and Files where they are, each with the JSON pointer of its place in the event.
+// AllFiles yields Resume, Picture and Files where they are, each with the JSON pointer of its place
+// in the event.
 func (c *Candidate) AllFiles() iter.Seq2[string, *File] {
 	return func(yield func(string, *File) bool) {
 		const at = "/data/candidate/"

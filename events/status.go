@@ -18,8 +18,8 @@ const (
 	ChangedMerged            Change = "merged"             // merged into another candidate
 )
 
-// StatusChanged is the data of candidate.status.changed: the visible state of a candidate differs from the last one
-// published.
+// StatusChanged is the data of candidate.status.changed: the visible state of a candidate differs
+// from the last one published.
 type StatusChanged struct {
 	Account      string   `json:"account"`
 	Operation    string   `json:"operation,omitempty"`    // that submitted the candidate; "" means unknown
@@ -41,9 +41,10 @@ func (*StatusChanged) EventType() string { return TypeStatusChanged }
 
 func (d *StatusChanged) about() *SourcedRef { return d.Sourced }
 
-// State is what is followed of a candidate, copied by allow-list out of Comeet's candidate (Comeet API:
-// candidates-copy): no person's name or address, no assignees. Texts are Comeet's, cut where they are very long, as lists of steps are; all sets are
-// open. Zero values mean absent, blank or not permitted to see: Comeet doesn't tell these apart.
+// State is what is followed of a candidate, copied by allow-list out of Comeet's candidate (Comeet
+// API: candidates-copy): no person's name or address, no assignees. Texts are Comeet's, cut where
+// they are very long, as lists of steps are; all sets are open. Zero values mean absent, blank or
+// not permitted to see: Comeet doesn't tell these apart.
 type State struct {
 	Status            string           `json:"status,omitempty"`
 	ProspectStatus    string           `json:"prospect_status,omitempty"`

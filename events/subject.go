@@ -15,7 +15,8 @@ func ValidAccount(s string) bool { return accountName.MatchString(s) }
 
 var accountName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
-// CheckAccount says what is wrong with an account's name that is not ValidAccount; nil if nothing is.
+// CheckAccount says what is wrong with an account's name that is not ValidAccount; nil if nothing
+// is.
 func CheckAccount(s string) error {
 	if !ValidAccount(s) {
 		return fmt.Errorf("account name %q: must match %s", s, accountName)
@@ -23,8 +24,9 @@ func CheckAccount(s string) error {
 	return nil
 }
 
-// SourcedSubject returns the NATS subject on which candidates for that account are published: candidate.sourced.<account>,
-// or the bare candidate.sourced for "", which means DefaultAccount. account is ValidAccount, or "*" for a filter.
+// SourcedSubject returns the NATS subject on which candidates for that account are published:
+// candidate.sourced.<account>, or the bare candidate.sourced for "", which means DefaultAccount.
+// account is ValidAccount, or "*" for a filter.
 func SourcedSubject(account string) string {
 	if account == "" {
 		return TypeSourced
@@ -32,14 +34,15 @@ func SourcedSubject(account string) string {
 	return TypeSourced + "." + account
 }
 
-// SubmissionSubject returns the NATS subject <event type>.<account>.<operation> of a claim or an outcome. account and
-// operation may be "*" for a filter.
+// SubmissionSubject returns the NATS subject <event type>.<account>.<operation> of a claim or an
+// outcome. account and operation may be "*" for a filter.
 func SubmissionSubject(eventType, account, operation string) string {
 	return eventType + "." + account + "." + operation
 }
 
-// StatusSubject returns the NATS subject candidate.status.changed.<account>.<uid> of a candidate's status events. uid
-// is Comeet's, not empty; bytes outside [A-Za-z0-9_-] are percent-encoded, since uids hold dots.
+// StatusSubject returns the NATS subject candidate.status.changed.<account>.<uid> of a candidate's
+// status events. uid is Comeet's, not empty; bytes outside [A-Za-z0-9_-] are percent-encoded, since
+// uids hold dots.
 func StatusSubject(account, uid string) string {
 	var b strings.Builder
 	b.Grow(len(TypeStatusChanged) + len(account) + len(uid) + 8)
@@ -58,7 +61,8 @@ func StatusSubject(account, uid string) string {
 	return b.String()
 }
 
-// UIDOfSubject returns Comeet's uid out of a subject made by StatusSubject. ok is false for any other subject.
+// UIDOfSubject returns Comeet's uid out of a subject made by StatusSubject. ok is false for any
+// other subject.
 func UIDOfSubject(subject string) (uid string, ok bool) {
 	account, token, ok := strings.Cut(strings.TrimPrefix(subject, TypeStatusChanged+"."), ".")
 	uid = percentDecode(token)
@@ -68,8 +72,9 @@ func UIDOfSubject(subject string) (uid string, ok bool) {
 	return uid, true
 }
 
-// AccountOfSubject returns the account of a subject of this contract: of a sourced event (bare means DefaultAccount),
-// a claim, an outcome or a status event. ok is false for any other subject, and for tokens that aren't ValidAccount.
+// AccountOfSubject returns the account of a subject of this contract: of a sourced event (bare
+// means DefaultAccount), a claim, an outcome or a status event. ok is false for any other subject,
+// and for tokens that aren't ValidAccount.
 func AccountOfSubject(subject string) (account string, ok bool) {
 	if subject == TypeSourced {
 		return DefaultAccount, true
@@ -92,8 +97,8 @@ func AccountOfSubject(subject string) (account string, ok bool) {
 	return "", false
 }
 
-// percentEncode encodes as the NATS and HTTP bindings of CloudEvents demand of header values: space, double quote,
-// percent and everything outside printable ASCII.
+// percentEncode encodes as the NATS and HTTP bindings of CloudEvents demand of header values:
+// space, double quote, percent and everything outside printable ASCII.
 func percentEncode(s string) string {
 	if printable(s) && !strings.ContainsAny(s, ` "%`) {
 		return s

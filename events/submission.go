@@ -55,8 +55,9 @@ type SourcedRef struct {
 	ID     string `json:"id"`     // its CloudEvents id
 }
 
-// Claimed is the data of candidate.submission.claimed: an attempt at an operation, written before the request is sent. In
-// StateErased it has Account, Operation and State alone; in any other state also Attempt, PositionUID, MatchedBy and Sourced.
+// Claimed is the data of candidate.submission.claimed: an attempt at an operation, written before
+// the request is sent. In StateErased it has Account, Operation and State alone; in any other state
+// also Attempt, PositionUID, MatchedBy and Sourced.
 type Claimed struct {
 	Account            string     `json:"account"`
 	Operation          string     `json:"operation"`

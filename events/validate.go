@@ -18,14 +18,16 @@ import (
 // contract is the compiled form of package schemas.
 type contract struct {
 	byType map[string]*shortcut
-	// at finds a subschema by its absolute location: violations of oneOf name their alternatives out of it.
+	// at finds a subschema by its absolute location: violations of oneOf name their alternatives
+	// out of it.
 	at map[string]*jsonschema.Schema
-	// names are the property names that the contract itself defines. Only these appear in pointers: any other name was
-	// chosen by the publisher and may be a person's data.
+	// names are the property names that the contract itself defines. Only these appear in pointers:
+	// any other name was chosen by the publisher and may be a person's data.
 	names map[string]bool
 }
 
-// compiled panics on a broken schema file: those are part of the program, and compiled by its tests.
+// compiled panics on a broken schema file: those are part of the program, and compiled by its
+// tests.
 var compiled = sync.OnceValue(func() *contract {
 	c := &contract{byType: map[string]*shortcut{}, at: map[string]*jsonschema.Schema{}, names: map[string]bool{}}
 	for _, name := range attributes {
@@ -189,8 +191,8 @@ func shown(name string) string {
 	return "*"
 }
 
-// tidy sorts the violations, drops repetitions and bounds their number. The order makes outcomes deterministic: maps
-// are read in random order.
+// tidy sorts the violations, drops repetitions and bounds their number. The order makes outcomes
+// deterministic: maps are read in random order.
 func tidy(vs []Violation) []Violation {
 	slices.SortFunc(vs, func(a, b Violation) int {
 		if c := strings.Compare(a.Pointer, b.Pointer); c != 0 {

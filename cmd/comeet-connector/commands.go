@@ -26,9 +26,10 @@ func (runCommand) Run(ctx context.Context, s *settings) error {
 	if err != nil {
 		return err
 	}
-	// What lives with few accounts is some megabytes, and to collect whenever that has doubled costs a tenth of the time under load. This
-	// counts as alive, so that much garbage more may gather, with many accounts too. It is never written to, and so not resident, but
-	// GOMEMLIMIT and the metrics of Go's memory count it.
+	// What lives with few accounts is some megabytes, and to collect whenever that has doubled
+	// costs a tenth of the time under load. This counts as alive, so that much garbage more may
+	// gather, with many accounts too. It is never written to, and so not resident, but GOMEMLIMIT
+	// and the metrics of Go's memory count it.
 	reserve := make([]byte, 32<<20)
 	defer runtime.KeepAlive(reserve)
 	return c.Run(ctx)

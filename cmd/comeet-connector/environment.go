@@ -25,8 +25,8 @@ func environ(pairs []string) environment {
 // get returns a variable's value, trimmed. An empty variable counts as unset.
 func (e environment) get(name string) string { return trim(e[name]) }
 
-// trim cuts off what editors, `echo | base64` and copying leave at the ends of a value: white space, newlines, byte order marks and
-// zero-width spaces.
+// trim cuts off what editors, `echo | base64` and copying leave at the ends of a value: white
+// space, newlines, byte order marks and zero-width spaces.
 func trim(s string) string {
 	return strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' || r == '\u200b' })
 }
@@ -34,8 +34,9 @@ func trim(s string) string {
 // Kubernetes sets these by itself for each service of the namespace, such as one named nats.
 var serviceVariable = regexp.MustCompile(`_SERVICE_(HOST|PORT(_.+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$`)
 
-// check looks for variables that were meant for the connector and that it would ignore. refused are misspelt names of a setting.
-// doubtful may belong to another program: their sentences are for the log.
+// check looks for variables that were meant for the connector and that it would ignore. refused are
+// misspelt names of a setting. doubtful may belong to another program: their sentences are for the
+// log.
 func (e environment) check(known map[string]bool) (refused []error, doubtful []string) {
 	for _, name := range slices.Sorted(maps.Keys(e)) {
 		if e.get(name) == "" || known[name] || serviceVariable.MatchString(name) {
@@ -85,7 +86,8 @@ func suggest(name string, known map[string]bool) string {
 	return best
 }
 
-// lacksAWord tells names such as COMEET_SECRET, which is COMEET_API_SECRET without one of its words.
+// lacksAWord tells names such as COMEET_SECRET, which is COMEET_API_SECRET without one of its
+// words.
 func lacksAWord(name, known string) bool {
 	if !strings.HasPrefix(name, "COMEET_") || strings.Count(known, "_") != strings.Count(name, "_")+1 {
 		return false

@@ -12,13 +12,15 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// settingsFile is the YAML file: the flags' names with underscores, the two secrets, and the accounts. Its errors name keys
-// and lines, never values: a value may be a secret in the wrong place.
+// settingsFile is the YAML file: the flags' names with underscores, the two secrets, and the
+// accounts. Its errors name keys and lines, never values: a value may be a secret in the wrong
+// place.
 type settingsFile struct {
 	path     string
 	values   map[string]string
 	accounts []fileAccount
-	// err is kept until a command asks for the settings: kong would blame an innocent flag for it, and version needs no file.
+	// err is kept until a command asks for the settings: kong would blame an innocent flag for it,
+	// and version needs no file.
 	err error
 }
 
@@ -74,7 +76,8 @@ func (f *settingsFile) load(path string, known map[string]bool) {
 	f.err = errors.Join(wrong...)
 }
 
-// onlyDocument returns the content of the file's only YAML document; nil if there is none. Empty documents do not count.
+// onlyDocument returns the content of the file's only YAML document; nil if there is none. Empty
+// documents do not count.
 func onlyDocument(path string, raw []byte) (*yaml.Node, error) {
 	var only *yaml.Node
 	for documents := yaml.NewDecoder(bytes.NewReader(raw)); ; {
@@ -126,7 +129,8 @@ func (f *settingsFile) readAccounts(list *yaml.Node, refuse refuseFunc) {
 	}
 }
 
-// each calls visit for every key and value of a mapping. A key that comes twice is refused: one of the two would be lost.
+// each calls visit for every key and value of a mapping. A key that comes twice is refused: one of
+// the two would be lost.
 func each(mapping *yaml.Node, refuse refuseFunc, visit func(k, v *yaml.Node)) {
 	if mapping.Kind != yaml.MappingNode {
 		refuse(mapping, "must be settings, each as \"name: value\"")

@@ -10,9 +10,9 @@ import (
 // maxLogBytes is how much of the log waits for a reader before lines are dropped.
 const maxLogBytes = 1 << 20
 
-// logWriter writes the log without ever blocking who logs: a pipe that nobody reads, such as a stuck log driver, must not stop the
-// connector. What does not fit is dropped, and the number of lines is logged when the log is read again. Its methods are safe for
-// concurrent use.
+// logWriter writes the log without ever blocking who logs: a pipe that nobody reads, such as a
+// stuck log driver, must not stop the connector. What does not fit is dropped, and the number of
+// lines is logged when the log is read again. Its methods are safe for concurrent use.
 type logWriter struct {
 	out  io.Writer
 	done chan struct{}

@@ -1,5 +1,5 @@
-// Command comeet-connector is the sidecar: it submits sourced candidates from NATS JetStream to Comeet and publishes what
-// becomes of them. See README.md.
+// Command comeet-connector is the sidecar: it submits sourced candidates from NATS JetStream to
+// Comeet and publishes what becomes of them. See README.md.
 package main
 
 import (
@@ -17,7 +17,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// cli is the command line. Its commands hold no logic: they read settings, call the packages and print.
+// cli is the command line. Its commands hold no logic: they read settings, call the packages and
+// print.
 type cli struct {
 	settings
 
@@ -43,8 +44,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], environ(os.Environ()), os.Stdout, os.Stderr))
 }
 
-// run is main without the process; an empty variable of the environment counts as unset. Whatever goes wrong ends in lines
-// that say what to do, never in a stack trace, and in exit code 1.
+// run is main without the process; an empty variable of the environment counts as unset. Whatever
+// goes wrong ends in lines that say what to do, never in a stack trace, and in exit code 1.
 func run(ctx context.Context, args []string, env environment, stdout, stderr io.Writer) int {
 	logs := newLogWriter(stderr)
 	defer logs.Close(time.Second)
@@ -59,7 +60,8 @@ func run(ctx context.Context, args []string, env environment, stdout, stderr io.
 	return 0
 }
 
-// parse fills in the settings and picks the command. printed is true if help was asked for and given.
+// parse fills in the settings and picks the command. printed is true if help was asked for and
+// given.
 func (c *cli) parse(ctx context.Context, args []string, stdout io.Writer) (command *kong.Context, printed bool, err error) {
 	in := &resolver{env: c.env, file: &c.file}
 	parser, err := kong.New(c,
@@ -98,7 +100,8 @@ func complain(w io.Writer, err error) int {
 	return 1
 }
 
-// parts are the errors that are joined in err. One that says more than its parts stays whole: the rest of it would be lost.
+// parts are the errors that are joined in err. One that says more than its parts stays whole: the
+// rest of it would be lost.
 func parts(err error) []error {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok || err.Error() != errors.Join(joined.Unwrap()...).Error() {

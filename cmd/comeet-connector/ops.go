@@ -12,7 +12,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// openOps joins the bus for an operator's command, without its everyday messages. It works where there are no credentials of Comeet.
+// openOps joins the bus for an operator's command, without its everyday messages. It works where
+// there are no credentials of Comeet.
 func (s *settings) openOps(ctx context.Context) (*ops.Client, error) {
 	cfg, err := s.busConfig()
 	if err != nil {

@@ -13,12 +13,14 @@ const configFlag = "config"
 // noSettings are the flags that every command has and that are no settings.
 var noSettings = map[string]bool{"help": true, "version": true, configFlag: true}
 
-// resolver finds the value of a flag that the command line does not give: in the environment, else in the file. kong's own
-// env tag is not used, since it quotes values in errors, takes an empty variable for a value, and would lose to the file.
+// resolver finds the value of a flag that the command line does not give: in the environment, else
+// in the file. kong's own env tag is not used, since it quotes values in errors, takes an empty
+// variable for a value, and would lose to the file.
 type resolver struct {
 	env  environment
 	file *settingsFile
-	// known are the keys that the file may hold: the settings, and the two secrets, which have no flag.
+	// known are the keys that the file may hold: the settings, and the two secrets, which have no
+	// flag.
 	known map[string]bool
 	// origin says where each value was found, for errors; nil until the file has been read.
 	origin map[string]string

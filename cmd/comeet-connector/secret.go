@@ -11,7 +11,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/comeet"
 )
 
-// source is where a secret comes from: a value, or a file that is read anew each time, so that a rotated one is followed.
+// source is where a secret comes from: a value, or a file that is read anew each time, so that a
+// rotated one is followed.
 type source struct{ valueName, fileName, value, file string }
 
 func (s source) given() bool { return s.value != "" || s.file != "" }
@@ -47,7 +48,8 @@ func (s source) read() (string, error) {
 	return "", fmt.Errorf("%s: %s is empty", s.fileName, s.file)
 }
 
-// oneLine refuses what was cut or pasted together wrongly: no key or secret of Comeet's has a line break inside.
+// oneLine refuses what was cut or pasted together wrongly: no key or secret of Comeet's has a line
+// break inside.
 func oneLine(v, name string) (string, error) {
 	if strings.ContainsFunc(v, unicode.IsControl) {
 		return "", fmt.Errorf("%s holds a line break or another control character inside: it must be the value alone", name)

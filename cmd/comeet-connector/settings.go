@@ -17,22 +17,24 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// The account default's secrets are settings without a flag: command lines are readable by everybody on a machine.
+// The account default's secrets are settings without a flag: command lines are readable by
+// everybody on a machine.
 const (
 	apiKey    = "COMEET_API_KEY"
 	apiSecret = "COMEET_API_SECRET"
 )
 
-// settings are the flags that every command understands. Each is also a variable of the environment, in upper case with
-// underscores, and a key of the file, in lower case; see resolver. Hidden ones are for tests of the running program: an operator can
-// use none of them well.
+// settings are the flags that every command understands. Each is also a variable of the
+// environment, in upper case with underscores, and a key of the file, in lower case; see resolver.
+// Hidden ones are for tests of the running program: an operator can use none of them well.
 type settings struct {
 	file   settingsFile
 	env    environment
 	stderr io.Writer
 	// logs is stderr for lines that may be lost, but must not be waited for.
 	logs io.Writer
-	// misspelt and doubtful are the environment's variables that the connector does not know; see environment.check.
+	// misspelt and doubtful are the environment's variables that the connector does not know; see
+	// environment.check.
 	misspelt []error
 	doubtful []string
 
@@ -142,7 +144,8 @@ func (s *settings) accounts() ([]connector.Account, error) {
 	return out, errors.Join(wrong...)
 }
 
-// source is where the secret of that name comes from: the environment, the configuration file, or a file of its own.
+// source is where the secret of that name comes from: the environment, the configuration file, or a
+// file of its own.
 func (s *settings) source(name, file string) source {
 	value := s.env[name]
 	if value == "" {

@@ -24,8 +24,9 @@ var (
 // requestsKept is how many requests the fake remembers, to find the busiest window among.
 const requestsKept = 20_000
 
-// newComeet makes a Comeet with one company. usedUIDs is an upper bound of how many uids earlier runs on the same bus have
-// seen: Comeet forgets them when the process ends, but must not give them to others, because the bus remembers.
+// newComeet makes a Comeet with one company. usedUIDs is an upper bound of how many uids earlier
+// runs on the same bus have seen: Comeet forgets them when the process ends, but must not give them
+// to others, because the bus remembers.
 func newComeet(budget comeet.Limit, usedUIDs uint64) *comeettest.Server {
 	opts := []comeettest.Option{
 		comeettest.WithRateLimit(budget.Requests, budget.Window),
@@ -47,7 +48,8 @@ func newComeet(budget comeet.Limit, usedUIDs uint64) *comeettest.Server {
 }
 
 const (
-	// outageEvery is the time between outages of a run without end; a run with an end has one, at a third.
+	// outageEvery is the time between outages of a run without end; a run with an end has one, at a
+	// third.
 	outageEvery = time.Minute
 	firstOutage = 10 * time.Second
 	outageTakes = 2 * time.Second
@@ -81,7 +83,8 @@ func troubles(ctx context.Context, total time.Duration, fake *comeettest.Server,
 	}
 }
 
-// loseAnswer lets Comeet act on the next submission and lose its answer, and waits until that has come to pass.
+// loseAnswer lets Comeet act on the next submission and lose its answer, and waits until that has
+// come to pass.
 func loseAnswer(ctx context.Context, fake *comeettest.Server, v *view) {
 	lost := make(chan struct{})
 	var once sync.Once // two requests may come at the same time

@@ -1,8 +1,9 @@
-// Command comeet-sandbox shows the connector at work without an account anywhere: an embedded nats-server with JetStream, a
-// fake Comeet, the real connector and sample traffic in one process. Everybody in it is invented.
+// Command comeet-sandbox shows the connector at work without an account anywhere: an embedded
+// nats-server with JetStream, a fake Comeet, the real connector and sample traffic in one process.
+// Everybody in it is invented.
 //
-// It is a check too: at the end it counts from the streams and from the fake Comeet whether the connector kept its promises,
-// and its exit code is 1 if not.
+// It is a check too: at the end it counts from the streams and from the fake Comeet whether the
+// connector kept its promises, and its exit code is 1 if not.
 package main
 
 import (
@@ -69,7 +70,8 @@ func main() {
 	os.Exit(run(stop, hurry, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is main without the process. When stop ends, traffic ends and everything settles; when hurry ends, that is cut short.
+// run is main without the process. When stop ends, traffic ends and everything settles; when hurry
+// ends, that is cut short.
 func run(stop, hurry context.Context, args []string, stdout, stderr io.Writer) int {
 	var s settings
 	exited := -1
@@ -103,7 +105,8 @@ const (
 	settleDelay       = 300 * time.Millisecond
 	budgetWindow      = 10 * time.Second
 	eventsMaxBytes    = 512 << 20
-	// settleTimeout is how long everything may take to settle; only a connector that is broken takes it.
+	// settleTimeout is how long everything may take to settle; only a connector that is broken
+	// takes it.
 	settleTimeout = time.Minute
 )
 
@@ -112,8 +115,8 @@ func budgetOf(rate float64) comeet.Limit {
 	return comeet.Limit{Requests: max(200, int(rate*40)), Window: budgetWindow}
 }
 
-// play starts everything, in the order in which it is ended the other way round. Its error says which promise was broken, or
-// what could not be started.
+// play starts everything, in the order in which it is ended the other way round. Its error says
+// which promise was broken, or what could not be started.
 func play(stop, hurry context.Context, s settings, out io.Writer) (err error) {
 	dir, remove, err := openData(s.Data)
 	if err != nil {
@@ -239,7 +242,8 @@ func play(stop, hurry context.Context, s settings, out io.Writer) (err error) {
 	return errors.Join(summarize(v, found, lookAtComeet(fake, found, budget)), settleErr)
 }
 
-// act lets traffic, recruiter and Comeet's troubles run until stop ends, or a few seconds before --for is over.
+// act lets traffic, recruiter and Comeet's troubles run until stop ends, or a few seconds before
+// --for is over.
 func act(stop context.Context, s settings, fake *comeettest.Server, v *view, traffic *traffic, recruiter *recruiter) error {
 	acting, cancel := context.WithCancel(stop)
 	defer cancel()
@@ -259,8 +263,9 @@ func act(stop context.Context, s settings, fake *comeettest.Server, v *view, tra
 	return err
 }
 
-// settle waits until every event has its outcome, a whole poll has begun and ended since, and the feed tells the present of
-// every candidate. Whether that came true is for the summary to say; the error only says that waiting was of no use.
+// settle waits until every event has its outcome, a whole poll has begun and ended since, and the
+// feed tells the present of every candidate. Whether that came true is for the summary to say; the
+// error only says that waiting was of no use.
 func settle(settling context.Context, js jetstream.JetStream, t *tally, fake *comeettest.Server, traffic *traffic) error {
 	ctx, cancel := context.WithTimeout(settling, settleTimeout)
 	defer cancel()
@@ -280,8 +285,8 @@ func settle(settling context.Context, js jetstream.JetStream, t *tally, fake *co
 	return nil
 }
 
-// awaitPoll waits for two moves of the poll cursor, which moves when a poll has completed: the second is of a poll that began
-// after now.
+// awaitPoll waits for two moves of the poll cursor, which moves when a poll has completed: the
+// second is of a poll that began after now.
 func awaitPoll(ctx context.Context, js jetstream.JetStream) error {
 	cursors, err := js.KeyValue(ctx, "COMEET_CURSORS")
 	if err != nil {

@@ -31,8 +31,8 @@ var actions = []action{
 // poolSize bounds the candidates that the recruiter has an eye on; the oldest are forgotten first.
 const poolSize = 200
 
-// recruiter works on the candidates that the feed says are at Comeet. (Who deletes one before, while its submission is in
-// doubt, gets it submitted again.)
+// recruiter works on the candidates that the feed says are at Comeet. (Who deletes one before,
+// while its submission is in doubt, gets it submitted again.)
 type recruiter struct {
 	app   comeettest.Recruiter
 	view  *view

@@ -27,7 +27,8 @@ const (
 // before is what the streams held when the run began.
 type before struct {
 	sourced, events jetstream.StreamState
-	// created is when the sourced stream was made; it is part of what identifies an unreadable event.
+	// created is when the sourced stream was made; it is part of what identifies an unreadable
+	// event.
 	created time.Time
 }
 
@@ -50,7 +51,8 @@ func lookAt(ctx context.Context, js jetstream.JetStream) (before, error) {
 	return b, nil
 }
 
-// tally counts what is on the bus for the account default. It may be fed from two streams at once, in any order between them.
+// tally counts what is on the bus for the account default. It may be fed from two streams at once,
+// in any order between them.
 type tally struct {
 	created time.Time
 
@@ -102,8 +104,8 @@ func (t *tally) note() {
 	t.changed = make(chan struct{})
 }
 
-// addSourced counts a message of the sourced stream. The same event again is the same event; one whose source or id can't be
-// read is told by its place in the stream, like the connector does.
+// addSourced counts a message of the sourced stream. The same event again is the same event; one
+// whose source or id can't be read is told by its place in the stream, like the connector does.
 func (t *tally) addSourced(m jetstream.Msg) {
 	meta, err := m.Metadata()
 	if err != nil {

@@ -60,7 +60,8 @@ type traffic struct {
 	view  *view
 	rand  *rand.Rand
 	rate  float64
-	// number counts events up from what earlier runs have stored, so that theirs are never named again.
+	// number counts events up from what earlier runs have stored, so that theirs are never named
+	// again.
 	number uint64
 	dealt  []kind
 	// sent are the last events that were good.
@@ -187,8 +188,8 @@ func (t *traffic) make(ctx context.Context, k kind) (e sent, note string, err er
 	return e, note, err
 }
 
-// earlier is one of the older events that were good: one whose first submission is still under way would make the connector
-// wait for that with patience, and a viewer without.
+// earlier is one of the older events that were good: one whose first submission is still under way
+// would make the connector wait for that with patience, and a viewer without.
 func (t *traffic) earlier() sent { return t.sent[t.rand.IntN((len(t.sent)+1)/2)] }
 
 // person invents a candidate for an open position.
@@ -243,7 +244,8 @@ const (
 
 var encodings = []encoding{structured, binary, headerless}
 
-// encode writes the event. Package events refuses to write an invalid one, as it should; that is then written by hand.
+// encode writes the event. Package events refuses to write an invalid one, as it should; that is
+// then written by hand.
 func (e sent) encode(valid bool) (*nats.Msg, error) {
 	msg := &nats.Msg{Subject: events.SourcedSubject(""), Header: nats.Header{}}
 	if e.encoding == structured {

@@ -31,7 +31,8 @@ const (
 	grey   color = 90
 )
 
-// view prints, one line at a time. Lines hold ids, uids, positions, statuses and reasons, never a person.
+// view prints, one line at a time. Lines hold ids, uids, positions, statuses and reasons, never a
+// person.
 type view struct {
 	quiet   bool
 	colored bool
@@ -218,7 +219,8 @@ func (v *view) totals(t *tally, fake *comeettest.Server, budget comeet.Limit) (s
 // watching is an ordinary reader of the bus.
 type watching []jetstream.ConsumeContext
 
-// watch reads the sourced events and the feed as they come, counts them all and shows those of this run's feed.
+// watch reads the sourced events and the feed as they come, counts them all and shows those of this
+// run's feed.
 func watch(ctx context.Context, js jetstream.JetStream, t *tally, before before, v *view, r *recruiter) (watching, error) {
 	var w watching
 	follow := func(stream string, handle jetstream.MessageHandler) error {
@@ -260,7 +262,8 @@ func (w watching) stop() {
 	}
 }
 
-// logLines shows those lines of the connector's log that concern no candidate; what does is on the feed.
+// logLines shows those lines of the connector's log that concern no candidate; what does is on the
+// feed.
 type logLines struct{ v *view }
 
 func (l logLines) Write(raw []byte) (int, error) {

@@ -28,8 +28,8 @@ func jsonReply(status int, v any) *reply {
 	return &reply{status: status, body: body, header: http.Header{"Content-Type": {"application/json"}}}
 }
 
-// apiError has the documented form: status, error, message and, by case, more [D: error-responses]. Messages quote what the
-// client sent on purpose: a client must not pass them on.
+// apiError has the documented form: status, error, message and, by case, more [D: error-responses].
+// Messages quote what the client sent on purpose: a client must not pass them on.
 func apiError(status int, code, message string, more ...any) *reply {
 	body := map[string]any{"status": status, "error": code, "message": message}
 	for i := 0; i+1 < len(more); i += 2 {

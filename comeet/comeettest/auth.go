@@ -10,8 +10,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Permission is one of those that Comeet staff grant a secret (Comeet API: permissions). Denied ones answer 403
-// no_permission or leave out the block they guard.
+// Permission is one of those that Comeet staff grant a secret (Comeet API: permissions). Denied
+// ones answer 403 no_permission or leave out the block they guard.
 type Permission string
 
 // The permissions that the fake knows.
@@ -35,7 +35,8 @@ func bearer(h http.Header) string {
 	return token
 }
 
-// tokens remembers the claims of tokens whose signature was right: checking one is the dearest part of a small request.
+// tokens remembers the claims of tokens whose signature was right: checking one is the dearest part
+// of a small request.
 type tokens struct {
 	mu     sync.RWMutex // guards what follows
 	secret *string      // with which they were signed
@@ -79,9 +80,9 @@ func (s *Server) peekAccount(h http.Header) *account {
 	return s.accounts.Load().byKey[claims.Issuer]
 }
 
-// authorize checks the bearer token: HS256 over the raw bytes of the secret, iss a known api-key, exp in the future, int or
-// float [D: authorization]. Leeway, longest life, the body of the 401 and how a revoked account answers: UNKNOWN, Switches.
-// Other claims are ignored [I].
+// authorize checks the bearer token: HS256 over the raw bytes of the secret, iss a known api-key,
+// exp in the future, int or float [D: authorization]. Leeway, longest life, the body of the 401 and
+// how a revoked account answers: UNKNOWN, Switches. Other claims are ignored [I].
 func (c *call) authorize() *rejection {
 	err := c.verify()
 	if err == nil {
@@ -125,7 +126,8 @@ func (c *call) verify() error {
 	return nil
 }
 
-// permit answers a revoked account, or one without any of the permissions. The caller holds no lock.
+// permit answers a revoked account, or one without any of the permissions. The caller holds no
+// lock.
 func (c *call) permit(any ...Permission) *reply {
 	a := c.account
 	a.mu.RLock()

@@ -56,12 +56,13 @@ type link struct {
 
 // createCandidate serves POST /candidates.
 //
-// Imitated: the validation of [D: create-a-candidate-new] with the codes of [D: error-responses]; 404 position_not_found for
-// a position that is not in the account or not shared [D, I]; 409 candidate_post_conflict exactly when the same partner id
-// on the same position is In progress, anything else creates another candidate [D: error-responses]; no echo of
-// partner_candidate_id [I]. Status 200 or 201, reduced or full body, form of candidate_uid in the 409, race, auto-resolve,
-// closed positions, limits: UNKNOWN, Switches.
-// Not imitated: normalisation of names and phones, resume parsing, file count and total size limits, leads.
+// Imitated: the validation of [D: create-a-candidate-new] with the codes of [D: error-responses];
+// 404 position_not_found for a position that is not in the account or not shared [D, I]; 409
+// candidate_post_conflict exactly when the same partner id on the same position is In progress,
+// anything else creates another candidate [D: error-responses]; no echo of partner_candidate_id
+// [I]. Status 200 or 201, reduced or full body, form of candidate_uid in the 409, race,
+// auto-resolve, closed positions, limits: UNKNOWN, Switches. Not imitated: normalisation of names
+// and phones, resume parsing, file count and total size limits, leads.
 func (c *call) createCandidate() *reply {
 	var n newCandidate
 	if bad := c.decode(&n); bad != nil {
@@ -170,8 +171,9 @@ func (a *account) conflict(n *newCandidate, now time.Time, race time.Duration) *
 	return nil
 }
 
-// resolves finds the older candidate that a new one is merged into at once, by the company's setting. Comeet also has a
-// number of days, and credits the source that submitted first (help 4198112). The caller holds a.mu.
+// resolves finds the older candidate that a new one is merged into at once, by the company's
+// setting. Comeet also has a number of days, and credits the source that submitted first (help
+// 4198112). The caller holds a.mu.
 func (a *account) resolves(c *candidate, setting AutoResolve) *candidate {
 	if setting == AutoResolveOff {
 		return nil

@@ -16,9 +16,10 @@ import (
 	"time"
 )
 
-// Transport is the in-memory door: a http.RoundTripper that serves in the caller's goroutine. It honours the request's
-// context, fails as net/http's own transport does (*net.OpError with Op "dial" for a refused connection, Op "read" for a
-// cut one), never resends, and reports to an httptrace of the request. It keeps no connections.
+// Transport is the in-memory door: a http.RoundTripper that serves in the caller's goroutine. It
+// honours the request's context, fails as net/http's own transport does (*net.OpError with Op
+// "dial" for a refused connection, Op "read" for a cut one), never resends, and reports to an
+// httptrace of the request. It keeps no connections.
 func (s *Server) Transport() http.RoundTripper { return memoryDoor{s} }
 
 type memoryDoor struct{ s *Server }
@@ -195,7 +196,8 @@ func (s *Server) serveHTTP(w http.ResponseWriter, q *http.Request) {
 	}
 }
 
-// reset cuts the connection with a TCP reset, the nearest to a refusal that an accepted connection can come.
+// reset cuts the connection with a TCP reset, the nearest to a refusal that an accepted connection
+// can come.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

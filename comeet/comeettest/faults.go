@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Fault is something that goes wrong with one request. Make it with the functions below. A fault does not act (the request
-// changes nothing at Comeet) unless its name says so.
+// Fault is something that goes wrong with one request. Make it with the functions below. A fault
+// does not act (the request changes nothing at Comeet) unless its name says so.
 type Fault struct {
 	name   string
 	fate   fate
@@ -36,20 +36,20 @@ const (
 	fateHang
 )
 
-// Refuse fails like a refused connection, before anything is read: a *net.OpError with Op "dial" at Transport. Scripted at
-// the socket door, where the connection exists already, it is reset unanswered; an Outage(Refuse()) of everything closes
-// the port for real.
+// Refuse fails like a refused connection, before anything is read: a *net.OpError with Op "dial" at
+// Transport. Scripted at the socket door, where the connection exists already, it is reset
+// unanswered; an Outage(Refuse()) of everything closes the port for real.
 func Refuse() Fault { return Fault{name: "refuse", fate: fateRefuse} }
 
-// Drop cuts the connection after the request was read and before it acts. (net/http's own Transport may then resend a GET
-// by itself on the socket door.)
+// Drop cuts the connection after the request was read and before it acts. (net/http's own Transport
+// may then resend a GET by itself on the socket door.)
 func Drop() Fault { return Fault{name: "drop", fate: fateDrop} }
 
 // DropAfter acts and then cuts the connection instead of answering.
 func DropAfter() Fault { return ActThen(Drop()) }
 
-// DropThenAct cuts the connection at once; the request acts d later, when the client has long been told that it failed.
-// Close abandons what did not act by then.
+// DropThenAct cuts the connection at once; the request acts d later, when the client has long been
+// told that it failed. Close abandons what did not act by then.
 func DropThenAct(d time.Duration) Fault {
 	return Fault{name: "drop_then_act", fate: fateDrop, late: d}
 }
@@ -93,7 +93,8 @@ func Redirect() Fault {
 		header: http.Header{"Location": {"https://www.comeet.test/splash"}, "Content-Type": {"text/html; charset=utf-8"}}}
 }
 
-// Throttle answers 429 too_many_requests with Retry-After in whole seconds; zero leaves the header out.
+// Throttle answers 429 too_many_requests with Retry-After in whole seconds; zero leaves the header
+// out.
 func Throttle(retryAfter time.Duration) Fault {
 	r := throttled(retryAfter, false)
 	return Fault{name: "throttle", status: r.status, body: r.body, header: r.header}
@@ -120,7 +121,8 @@ func SlowBody(perPiece time.Duration) Fault {
 	return Fault{name: "slow_body", act: true, pass: true, chunk: perPiece}
 }
 
-// ActThen acts and then fails as f does: ActThen(HTMLPage(502)), ActThen(Redirect()), ActThen(Hang()), ActThen(Empty()).
+// ActThen acts and then fails as f does: ActThen(HTMLPage(502)), ActThen(Redirect()),
+// ActThen(Hang()), ActThen(Empty()).
 func ActThen(f Fault) Fault {
 	f.name, f.act = "act_then_"+f.name, true
 	return f

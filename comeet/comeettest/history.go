@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Candidate is everything that the fake knows of a candidate, also what the API does not show. Times are UTC and whole
-// seconds of Comeet's clock.
+// Candidate is everything that the fake knows of a candidate, also what the API does not show.
+// Times are UTC and whole seconds of Comeet's clock.
 type Candidate struct {
 	UID                string
 	RealID             int64
@@ -44,8 +44,8 @@ type State struct {
 	Candidate
 }
 
-// VisibleEqual says whether a full answer of the API for two states is the same in status, steps, prospect status, position,
-// source, disposition reason, deletion, merge and visibility.
+// VisibleEqual says whether a full answer of the API for two states is the same in status, steps,
+// prospect status, position, source, disposition reason, deletion, merge and visibility.
 func (s State) VisibleEqual(o State) bool {
 	step := func(x, y StepState) bool {
 		return x.Name == y.Name && x.Type == y.Type && x.PositionStepUID == y.PositionStepUID &&
@@ -63,7 +63,8 @@ func (v *version) snapshot() Candidate {
 	return out
 }
 
-// Candidates of an account as they are now, oldest first, with deleted, hidden and merged-away ones.
+// Candidates of an account as they are now, oldest first, with deleted, hidden and merged-away
+// ones.
 func (s *Server) Candidates(account string) []Candidate {
 	a := s.account(account)
 	a.mu.RLock()
@@ -103,9 +104,10 @@ func (s *Server) History(account, uid string) []State {
 	return out
 }
 
-// Duplicates are the groups of two or more candidates that were created on one position for the same partner_candidate_id or
-// the same e-mail, in order of their oldest; nobody is in two groups. Deleted and merged-away ones count: that they were
-// created is the fault. WithoutHistory their present position and e-mail count.
+// Duplicates are the groups of two or more candidates that were created on one position for the
+// same partner_candidate_id or the same e-mail, in order of their oldest; nobody is in two groups.
+// Deleted and merged-away ones count: that they were created is the fault. WithoutHistory their
+// present position and e-mail count.
 func (s *Server) Duplicates(account string) [][]Candidate {
 	a := s.account(account)
 	a.mu.RLock()

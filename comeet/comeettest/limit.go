@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// limiter imitates the documented limit of 100 requests per 60 s [D: error-responses], per api-key (scope UNKNOWN [I]).
-// Sliding or fixed window, and whether refused requests count: Switches.
+// limiter imitates the documented limit of 100 requests per 60 s [D: error-responses], per api-key
+// (scope UNKNOWN [I]). Sliding or fixed window, and whether refused requests count: Switches.
 type limiter struct {
 	refused atomic.Int64
 
@@ -76,7 +76,8 @@ func (l *limiter) set(max int, window time.Duration) {
 	l.max, l.window, l.ring, l.head, l.count = max, window, nil, 0, 0
 }
 
-// SetRateLimit changes the limit of one account and forgets what was counted; zero requests means none.
+// SetRateLimit changes the limit of one account and forgets what was counted; zero requests means
+// none.
 func (s *Server) SetRateLimit(account string, requests int, window time.Duration) {
 	s.account(account).limit.set(requests, window)
 }

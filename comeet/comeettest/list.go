@@ -54,7 +54,8 @@ func (c *call) datetime(text string) (int64, bool) {
 	return t.Unix(), err == nil
 }
 
-// span reads name:after and name:before. Whether they include the second given is UNKNOWN: Switches.BoundsExclusive.
+// span reads name:after and name:before. Whether they include the second given is UNKNOWN:
+// Switches.BoundsExclusive.
 func (c *call) span(q url.Values, name string) (s span, bad *reply) {
 	s = span{after: longAgo, before: farOff}
 	var edge int64
@@ -138,8 +139,8 @@ func (a *account) row(c *candidate, v *version) row {
 	return r
 }
 
-// ordered walks through the candidates that a filter may admit. A filter on recent activity uses the index, so that it
-// costs what it finds. The caller holds a.mu.
+// ordered walks through the candidates that a filter may admit. A filter on recent activity uses
+// the index, so that it costs what it finds. The caller holds a.mu.
 func (a *account) ordered(f *filter, sw *Switches, from int) iter.Seq[*candidate] {
 	since := 0
 	if f.active.set && sw.Stubs != StubsAlways {
@@ -212,20 +213,22 @@ func (c *call) rows(candidates iter.Seq[*candidate], f *filter, p page, delay ti
 
 // listCandidates serves GET /candidates.
 //
-// Imitated: all readable filters, combined by AND [D: list-all-candidates-new, pull-data-for-reports], deleted True, False
-// or both [D, O: wsc], stubs of deleted ones [D: candidates-copy], envelope and absolute next_page [O: riverside], hidden
-// candidates of other sources and hidden blocks [D: permissions]. Bounds, order, page sizes, stability, what next_page
-// keeps, merged-away ones, delay after a create: UNKNOWN, Switches.
-// Not imitated: person-level filters other than last activity, include.
+// Imitated: all readable filters, combined by AND [D: list-all-candidates-new,
+// pull-data-for-reports], deleted True, False or both [D, O: wsc], stubs of deleted ones [D:
+// candidates-copy], envelope and absolute next_page [O: riverside], hidden candidates of other
+// sources and hidden blocks [D: permissions]. Bounds, order, page sizes, stability, what next_page
+// keeps, merged-away ones, delay after a create: UNKNOWN, Switches. Not imitated: person-level
+// filters other than last activity, include.
 func (c *call) listCandidates() *reply {
 	return c.list(c.sw.VisibleInListAfter, func(f *filter, from int) (iter.Seq[*candidate], *reply) {
 		return c.account.ordered(f, c.sw, from), nil
 	})
 }
 
-// listPositionCandidates serves GET /positions/{uid}/candidates: the full shape with steps, deleted stubs and blank statuses
-// included, limit, envelope as above [O: riverside]; 404 for a position that is unknown or not shared [I].
-// Not imitated: time filters, of which UNKNOWN is whether they apply here; they are violations.
+// listPositionCandidates serves GET /positions/{uid}/candidates: the full shape with steps, deleted
+// stubs and blank statuses included, limit, envelope as above [O: riverside]; 404 for a position
+// that is unknown or not shared [I]. Not imitated: time filters, of which UNKNOWN is whether they
+// apply here; they are violations.
 func (c *call) listPositionCandidates() *reply {
 	return c.list(c.sw.VisibleInPositionListAfter, func(_ *filter, from int) (iter.Seq[*candidate], *reply) {
 		p := c.account.shared(c.uid)
@@ -290,8 +293,9 @@ func (c *call) list(delay time.Duration, candidates func(f *filter, from int) (i
 	return c.envelope("candidates", views, next)
 }
 
-// listDeleted serves GET /deleted-candidates: a bare array of uids [D: list-deleted-candidates], not paginated (UNKNOWN).
-// Merged-away ones, an envelope: UNKNOWN, Switches. Not imitated: how long the list goes back.
+// listDeleted serves GET /deleted-candidates: a bare array of uids [D: list-deleted-candidates],
+// not paginated (UNKNOWN). Merged-away ones, an envelope: UNKNOWN, Switches. Not imitated: how long
+// the list goes back.
 func (c *call) listDeleted() *reply {
 	during, bad := c.span(c.query, "time_deleted")
 	if bad != nil {

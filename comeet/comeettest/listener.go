@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// pausableListener keeps its address over pauses in which the port is really closed, so that clients get a true
-// "connection refused" and not an accepted connection that is cut later.
+// pausableListener keeps its address over pauses in which the port is really closed, so that
+// clients get a true "connection refused" and not an accepted connection that is cut later.
 type pausableListener struct {
 	addr net.Addr
 
@@ -70,7 +70,8 @@ func (p *pausableListener) Close() error {
 
 func (p *pausableListener) wake() { close(p.woken); p.woken = make(chan struct{}) }
 
-// pause closes the port and the connections on which nothing is in flight; requests in flight are answered.
+// pause closes the port and the connections on which nothing is in flight; requests in flight are
+// answered.
 func (p *pausableListener) pause() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,7 +86,8 @@ func (p *pausableListener) pause() {
 	}
 }
 
-// resume listens on the same address again. The port may take a moment to come free, or be lost to another process.
+// resume listens on the same address again. The port may take a moment to come free, or be lost to
+// another process.
 func (p *pausableListener) resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -28,7 +28,8 @@ type Account struct {
 	APIKey string
 	// Company is company_name of its positions. Defaults to Name.
 	Company string
-	// Positions it shares. Defaults to one open position with DefaultPositionUID; an empty, non-nil slice means none.
+	// Positions it shares. Defaults to one open position with DefaultPositionUID; an empty, non-nil
+	// slice means none.
 	Positions []Position
 	// Denied permissions. Defaults to none: everything is granted.
 	Denied []Permission
@@ -74,8 +75,8 @@ func WithSecret(secret string) Option {
 	}
 }
 
-// WithBasePath serves the API under a path prefix such as "/comeet/eu"; anything outside is the marketing site's 404 and a
-// violation. Defaults to the root.
+// WithBasePath serves the API under a path prefix such as "/comeet/eu"; anything outside is the
+// marketing site's 404 and a violation. Defaults to the root.
 func WithBasePath(path string) Option {
 	return func(c *config) error {
 		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") {
@@ -99,8 +100,8 @@ func WithSwitches(sw Switches) Option {
 	return func(c *config) error { c.switches = sw; return nil }
 }
 
-// WithRateLimit allows each api-key this many requests per window. Defaults to the documented 100 per 60 s
-// (Comeet API: error-responses).
+// WithRateLimit allows each api-key this many requests per window. Defaults to the documented 100
+// per 60 s (Comeet API: error-responses).
 func WithRateLimit(requests int, window time.Duration) Option {
 	return func(c *config) error {
 		if requests < 1 || window <= 0 {
@@ -114,7 +115,8 @@ func WithRateLimit(requests int, window time.Duration) Option {
 // WithoutRateLimit switches the rate limit off.
 func WithoutRateLimit() Option { return func(c *config) error { c.requests = 0; return nil } }
 
-// WithRecording keeps the newest n requests for Server.Requests; zero keeps none. Defaults to 10,000.
+// WithRecording keeps the newest n requests for Server.Requests; zero keeps none. Defaults to
+// 10,000.
 func WithRecording(n int) Option {
 	return func(c *config) error {
 		if n < 0 {
@@ -131,8 +133,8 @@ func WithBodies() Option { return func(c *config) error { c.bodies = true; retur
 // WithoutHistory forgets the earlier states of candidates: History then holds the present one only.
 func WithoutHistory() Option { return func(c *config) error { c.history = false; return nil } }
 
-// WithLatency makes every request travel: there before Comeet sees (and counts) it, back after Comeet answered. The
-// function is called once per request, concurrently.
+// WithLatency makes every request travel: there before Comeet sees (and counts) it, back after
+// Comeet answered. The function is called once per request, concurrently.
 func WithLatency(f func() (there, back time.Duration)) Option {
 	return func(c *config) error { c.latency = f; return nil }
 }

@@ -8,7 +8,8 @@ import (
 	"strconv"
 )
 
-// pageParameter carries a page's position inside next_page. Its name and value are opaque to clients (specification §2.9).
+// pageParameter carries a page's position inside next_page. Its name and value are opaque to
+// clients (specification §2.9).
 const pageParameter = "opaque"
 
 // page is where a listing stands.
@@ -19,7 +20,8 @@ type page struct {
 	Empty   bool   `json:"e"` // this page is an empty one in between
 }
 
-// openPage reads limit and position of a list request. limit is clamped silently; its default and maximum are UNKNOWN.
+// openPage reads limit and position of a list request. limit is clamped silently; its default and
+// maximum are UNKNOWN.
 func (c *call) openPage() (p page, filters url.Values, bad *reply) {
 	if token := c.query.Get(pageParameter); token != "" {
 		raw, err := base64.RawURLEncoding.DecodeString(token)
@@ -83,8 +85,8 @@ func (c *call) envelope(name string, rows any, next string) *reply {
 	return jsonReply(http.StatusOK, out)
 }
 
-// cut takes a page from rows of which the first is at position p.At, and says where the next one starts; -1 for nowhere.
-// Repeated and skipped rows: Switches.
+// cut takes a page from rows of which the first is at position p.At, and says where the next one
+// starts; -1 for nowhere. Repeated and skipped rows: Switches.
 func cut[T any](rows []T, p page, sw *Switches, position func(index int) int) (part []T, next int) {
 	if p.Empty {
 		return rows[:0], p.At

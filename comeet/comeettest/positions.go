@@ -15,7 +15,8 @@ const (
 	PositionClosed = "closed"
 )
 
-// Position has every field of the position model (Comeet API: positions-copy, position-model, position-updates).
+// Position has every field of the position model (Comeet API: positions-copy, position-model,
+// position-updates).
 type Position struct {
 	// UID is opaque and looks like a decimal number. Defaults to a new one.
 	UID string `json:"uid"`
@@ -57,7 +58,8 @@ type Position struct {
 	SalaryRange *SalaryRange `json:"salary_range,omitempty"`
 	Categories  []Category   `json:"categories"`
 	Details     []Detail     `json:"details"`
-	// Users by role (lead_recruiter, hiring_manager, lead_recruiting_coordinator) need ReadPositionUsers.
+	// Users by role (lead_recruiter, hiring_manager, lead_recruiting_coordinator) need
+	// ReadPositionUsers.
 	Users map[string]Member `json:"users,omitempty"`
 	// Steps are the workflow; no part of the model. They default to DefaultSteps.
 	Steps []Step `json:"-"`
@@ -185,7 +187,8 @@ func (a *account) shared(uid string) *position {
 	return nil
 }
 
-// viewPosition hides what the app may not see: the blocks are then missing [D: permissions]. The caller holds a.mu.
+// viewPosition hides what the app may not see: the blocks are then missing [D: permissions]. The
+// caller holds a.mu.
 func (a *account) viewPosition(p *Position, sw *Switches) positionView {
 	q := *p
 	if a.denied[ReadInternalName] {
@@ -208,9 +211,10 @@ func (a *account) viewPosition(p *Position, sw *Switches) positionView {
 
 // listPositions serves GET /positions.
 //
-// Imitated: status filter, without it open and closed ones [O: riverside]; limit; envelope with next_page [O]; only shared
-// positions [D: permissions]; both generations of field names (UNKNOWN, Switches.RecruitNames). Order is that of creation.
-// Not imitated: null items, items without uid, a filter on time (its name is UNKNOWN).
+// Imitated: status filter, without it open and closed ones [O: riverside]; limit; envelope with
+// next_page [O]; only shared positions [D: permissions]; both generations of field names (UNKNOWN,
+// Switches.RecruitNames). Order is that of creation. Not imitated: null items, items without uid, a
+// filter on time (its name is UNKNOWN).
 func (c *call) listPositions() *reply {
 	p, filters, bad := c.openPage()
 	if bad != nil {
@@ -241,8 +245,9 @@ func (c *call) listPositions() *reply {
 	return c.envelope("positions", slices.Concat([]positionView{}, part), next)
 }
 
-// retrievePosition serves GET /positions/{uid}: the position, or 404 if unknown or not shared [O: riverside]. The code of the
-// 404 is not documented for positions; not_found is that of other reads [I].
+// retrievePosition serves GET /positions/{uid}: the position, or 404 if unknown or not shared [O:
+// riverside]. The code of the 404 is not documented for positions; not_found is that of other reads
+// [I].
 func (c *call) retrievePosition() *reply {
 	a := c.account
 	a.mu.RLock()

@@ -36,7 +36,8 @@ type Request struct {
 	Fault string
 	// Throttled: refused by the rate limit.
 	Throttled bool
-	// Arrived and Answered are local times: after the travel there, before the travel back. Answered is zero while in flight.
+	// Arrived and Answered are local times: after the travel there, before the travel back.
+	// Answered is zero while in flight.
 	Arrived, Answered time.Time
 	// Body is kept only WithBodies.
 	Body []byte
@@ -44,7 +45,8 @@ type Request struct {
 
 // Violation is something that a correct client does not send.
 type Violation struct {
-	// Rule is one of: host, path, method, query, datetime, header, content_type, json, body_field, base64, token, not_imitated.
+	// Rule is one of: host, path, method, query, datetime, header, content_type, json, body_field,
+	// base64, token, not_imitated.
 	Rule string
 	// Request that broke it, without what happened afterwards.
 	Request Request
@@ -58,8 +60,8 @@ func (v Violation) String() string {
 
 // Counts of everything since the start, kept also when recording is off.
 type Counts struct {
-	// Requests that arrived, Ended with or without an answer, Acted: reached their handler, Faults injected, Throttled by
-	// the rate limit.
+	// Requests that arrived, Ended with or without an answer, Acted: reached their handler, Faults
+	// injected, Throttled by the rate limit.
 	Requests, Ended, Acted, Faults, Throttled int64
 	// Created candidates through POST, Conflicts answered 409.
 	Created, Conflicts int64
@@ -128,8 +130,8 @@ func (r *record) end(req *Request, status int) {
 	}
 }
 
-// Await waits until the counts satisfy a condition, which is looked at now and whenever a request ends. The error is the
-// context's.
+// Await waits until the counts satisfy a condition, which is looked at now and whenever a request
+// ends. The error is the context's.
 func (s *Server) Await(ctx context.Context, satisfied func(Counts) bool) error {
 	r := &s.record
 	r.mu.Lock()
@@ -210,5 +212,6 @@ func (s *Server) Counts() Counts {
 	return c
 }
 
-// Throttled counts the requests of an account that the rate limit refused: the 429s that the client provoked.
+// Throttled counts the requests of an account that the rate limit refused: the 429s that the client
+// provoked.
 func (s *Server) Throttled(account string) int64 { return s.account(account).limit.refused.Load() }

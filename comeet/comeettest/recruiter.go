@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// Recruiter does what people do in Comeet's web app, for one account. Its methods fail for candidates and positions that the
-// account does not have, and for merged-away or deleted candidates. Status changes move time_last_status_changed; all but
-// Hide and Show count as activity on the hiring process [I].
+// Recruiter does what people do in Comeet's web app, for one account. Its methods fail for
+// candidates and positions that the account does not have, and for merged-away or deleted
+// candidates. Status changes move time_last_status_changed; all but Hide and Show count as activity
+// on the hiring process [I].
 type Recruiter struct{ a *account }
 
 // Recruiter of an account. It panics on an unknown name.
@@ -40,8 +41,9 @@ func (a *account) live(uid string) (*candidate, error) {
 	return c, nil
 }
 
-// MoveToStep completes the current steps and makes the named ones current; several at once are possible. A name that the
-// position's workflow lacks is taken as a step of its own. Whether time_last_status_changed moves: Switches.
+// MoveToStep completes the current steps and makes the named ones current; several at once are
+// possible. A name that the position's workflow lacks is taken as a step of its own. Whether
+// time_last_status_changed moves: Switches.
 func (r Recruiter) MoveToStep(uid string, steps ...string) error {
 	m := movesActivity
 	if r.a.server.switches.Load().StepMoveTouchesStatusTime {
@@ -85,8 +87,8 @@ func (r Recruiter) ScheduleStep(uid string, at time.Time) error {
 	})
 }
 
-// SetStatus sets any status, documented, unknown or blank. current_steps become empty unless it is InProgress [D] or
-// Switches.KeepCurrentSteps [O: wsc].
+// SetStatus sets any status, documented, unknown or blank. current_steps become empty unless it is
+// InProgress [D] or Switches.KeepCurrentSteps [O: wsc].
 func (r Recruiter) SetStatus(uid, status string) error { return r.end(uid, status, "") }
 
 func (r Recruiter) end(uid, status, reason string) error {
@@ -112,7 +114,8 @@ func (r Recruiter) Hire(uid string) error { return r.end(uid, Hired, "") }
 // PutOnHold a candidate.
 func (r Recruiter) PutOnHold(uid string) error { return r.end(uid, OnHold, "") }
 
-// Reopen puts a candidate back In progress, in the first step it did not complete, else in the last step.
+// Reopen puts a candidate back In progress, in the first step it did not complete, else in the last
+// step.
 func (r Recruiter) Reopen(uid string) error {
 	return r.edit(uid, movesStatus, func(_ *candidate, v *version) {
 		v.Status, v.DispositionReason, v.endedAt = InProgress, "", 0
@@ -142,7 +145,8 @@ func (r Recruiter) SetProspectStatus(uid, status string) error {
 	})
 }
 
-// ChangeSource credits a candidate to another source. Without ReadOtherCandidates the app no longer sees it then [I].
+// ChangeSource credits a candidate to another source. Without ReadOtherCandidates the app no longer
+// sees it then [I].
 func (r Recruiter) ChangeSource(uid string, source Source) error {
 	return r.edit(uid, movesActivity, func(_ *candidate, v *version) {
 		v.Source = source
@@ -160,8 +164,9 @@ func (r Recruiter) MoveToPosition(uid, position string) error {
 	return r.edit(uid, movesActivity, func(_ *candidate, v *version) { v.PositionUID, v.CurrentSteps = position, p.first })
 }
 
-// Merge makes loser a duplicate of survivor: reading it is 401 duplicate_candidate from now on. It cannot be undone. How it
-// appears elsewhere: Switches. The survivor keeps its own position and source; see ChangeSource.
+// Merge makes loser a duplicate of survivor: reading it is 401 duplicate_candidate from now on. It
+// cannot be undone. How it appears elsewhere: Switches. The survivor keeps its own position and
+// source; see ChangeSource.
 func (r Recruiter) Merge(loser, survivor string) error {
 	r.a.mu.Lock()
 	defer r.a.mu.Unlock()
@@ -209,8 +214,8 @@ func (r Recruiter) Pseudonymize(uid string) error {
 	})
 }
 
-// Hide makes a candidate invisible to the app, as an unshared position or a changed permission may. Nothing at the API tells
-// of it.
+// Hide makes a candidate invisible to the app, as an unshared position or a changed permission may.
+// Nothing at the API tells of it.
 func (r Recruiter) Hide(uid string) error { return r.hide(uid, true) }
 
 // Show undoes Hide.
@@ -222,8 +227,9 @@ func (r Recruiter) hide(uid string, hidden bool) error {
 	})
 }
 
-// AddCandidate enters a candidate as if somebody at the company or another source had. Its position must exist; its Status
-// defaults to InProgress, its Source to AppSource, its current steps to the position's first. Its time_created is now.
+// AddCandidate enters a candidate as if somebody at the company or another source had. Its position
+// must exist; its Status defaults to InProgress, its Source to AppSource, its current steps to the
+// position's first. Its time_created is now.
 func (r Recruiter) AddCandidate(c Candidate) (uid string, err error) {
 	s := r.a.server
 	v := &version{Candidate: c}
@@ -246,7 +252,8 @@ func (r Recruiter) AddCandidate(c Candidate) (uid string, err error) {
 // AddPosition adds a position; see Position for its defaults. It fails when the uid exists.
 func (r Recruiter) AddPosition(p Position) error { return r.a.addPosition(p, r.a.server.Now()) }
 
-// ChangePosition edits a position and moves its time_updated. The uid stays, slices and maps must be replaced, not edited.
+// ChangePosition edits a position and moves its time_updated. The uid stays, slices and maps must
+// be replaced, not edited.
 func (r Recruiter) ChangePosition(uid string, change func(*Position)) error {
 	now := r.a.server.Now()
 	r.a.mu.Lock()
@@ -278,8 +285,8 @@ func (r Recruiter) positionStatus(uid, status string) error {
 	return r.ChangePosition(uid, func(p *Position) { p.Status = status })
 }
 
-// UnsharePosition hides a position from the app without closing it: lists lack it, reads and POSTs are 404. Its candidates
-// stay visible; see Hide.
+// UnsharePosition hides a position from the app without closing it: lists lack it, reads and POSTs
+// are 404. Its candidates stay visible; see Hide.
 func (r Recruiter) UnsharePosition(uid string) error {
 	return r.ChangePosition(uid, func(p *Position) { p.Unshared = true })
 }
@@ -315,7 +322,8 @@ func (r Recruiter) revoke(revoked bool) {
 	r.a.revoked = revoked
 }
 
-// ReserveSourceContact makes an e-mail belong to another source: source contacts with it are 400 source_contact_conflict.
+// ReserveSourceContact makes an e-mail belong to another source: source contacts with it are 400
+// source_contact_conflict.
 func (r Recruiter) ReserveSourceContact(email string) {
 	r.a.mu.Lock()
 	defer r.a.mu.Unlock()

@@ -9,11 +9,11 @@ import (
 
 // retrieveCandidate serves GET /candidates/{uid}.
 //
-// Imitated: the full candidate; IDENTIFIER_TYPE: REAL_ID makes the path the numeric id [D: retrieve-a-candidate], without it
-// a numeric id is 404 [O: riverside]; 401 duplicate_candidate without the survivor for a merged-away one [D:
-// error-responses]; 404 not_found [D]. A deleted one, one that the app may not see, and a new one within its delay: UNKNOWN,
-// Switches.
-// Not imitated: include, whose names are UNKNOWN; it is accepted and ignored.
+// Imitated: the full candidate; IDENTIFIER_TYPE: REAL_ID makes the path the numeric id [D:
+// retrieve-a-candidate], without it a numeric id is 404 [O: riverside]; 401 duplicate_candidate
+// without the survivor for a merged-away one [D: error-responses]; 404 not_found [D]. A deleted
+// one, one that the app may not see, and a new one within its delay: UNKNOWN, Switches. Not
+// imitated: include, whose names are UNKNOWN; it is accepted and ignored.
 func (c *call) retrieveCandidate() *reply {
 	a := c.account
 	a.mu.RLock()
@@ -46,9 +46,10 @@ func (c *call) retrieveCandidate() *reply {
 	return jsonReply(http.StatusOK, r.view(seen))
 }
 
-// findDuplicates serves GET /sourcing/candidates/find_duplicates: a bare array of hiring processes whose person has the
-// e-mail, LinkedIn URL, phone or full name given; 400 when no input is enough [O: riverside]. It costs O(candidates).
-// Not imitated: the shape of an element, which is UNKNOWN (the full candidate is given), fuzzy matching, leads.
+// findDuplicates serves GET /sourcing/candidates/find_duplicates: a bare array of hiring processes
+// whose person has the e-mail, LinkedIn URL, phone or full name given; 400 when no input is enough
+// [O: riverside]. It costs O(candidates). Not imitated: the shape of an element, which is UNKNOWN
+// (the full candidate is given), fuzzy matching, leads.
 func (c *call) findDuplicates() *reply {
 	email, linkedin, phone := c.query.Get("email"), c.query.Get("linkedin_url"), c.query.Get("phone_number")
 	first, last := c.query.Get("first_name"), c.query.Get("last_name")

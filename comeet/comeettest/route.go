@@ -63,7 +63,8 @@ func Routes() []Route {
 	return out
 }
 
-// matches compares a path with the route's, in which {uid} takes any one segment. Trailing slashes matter: they are kept as documented.
+// matches compares a path with the route's, in which {uid} takes any one segment. Trailing slashes
+// matter: they are kept as documented.
 func (r Route) matches(segments []string) (method, uid string, ok bool) {
 	method, path, _ := strings.Cut(string(r), " /")
 	n := 0
@@ -105,10 +106,12 @@ type call struct {
 	account   *account
 }
 
-// serve takes a request from its arrival to its answer: travel, route, token, faults, rate limit, strictness, handler.
+// serve takes a request from its arrival to its answer: travel, route, token, faults, rate limit,
+// strictness, handler.
 //
-// Requests refused by the rate limit don't use up a scripted fault. Requests that a gateway fault keeps from their handler
-// count against the limit all the same (UNKNOWN; the strict reading); refused connections don't.
+// Requests refused by the rate limit don't use up a scripted fault. Requests that a gateway fault
+// keeps from their handler count against the limit all the same (UNKNOWN; the strict reading);
+// refused connections don't.
 func (s *Server) serve(ctx context.Context, in *inbound) *reply {
 	var back time.Duration
 	if s.config.latency != nil {
@@ -133,8 +136,8 @@ func (s *Server) serve(ctx context.Context, in *inbound) *reply {
 	return r
 }
 
-// resolve finds the endpoint, or the answer for there being none: the marketing site's 404 for a wrong path [O], 405 for a
-// wrong verb [O].
+// resolve finds the endpoint, or the answer for there being none: the marketing site's 404 for a
+// wrong path [O], 405 for a wrong verb [O].
 func (c *call) resolve() (rejected *rejection) {
 	c.query, c.malformed = url.ParseQuery(c.in.rawQuery)
 	c.req.Query = c.query
@@ -171,8 +174,8 @@ func (c *call) resolve() (rejected *rejection) {
 	return &rejection{htmlPage(http.StatusNotFound, "Page not found"), "path", "no such path"}
 }
 
-// foreignHost catches at the in-memory door what must not be followed with a token: a next_page elsewhere
-// (Switches.NextPageBase), redirects, links of positions and files.
+// foreignHost catches at the in-memory door what must not be followed with a token: a next_page
+// elsewhere (Switches.NextPageBase), redirects, links of positions and files.
 func (c *call) foreignHost() bool {
 	if !c.in.memory || c.in.base == InMemoryHost {
 		return false
@@ -298,7 +301,8 @@ func (s *Server) later(d time.Duration, act func() *reply) {
 	})
 }
 
-// dated stamps an answer with Comeet's clock. Whether the header can be relied on is UNKNOWN: Switches.NoDate.
+// dated stamps an answer with Comeet's clock. Whether the header can be relied on is UNKNOWN:
+// Switches.NoDate.
 func (c *call) dated(r *reply) *reply {
 	if r.header == nil {
 		r.header = http.Header{}

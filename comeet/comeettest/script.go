@@ -7,8 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// ControlFunc looks at a request before it is served. With true the fault happens to it and the function is done; with
-// false the request goes on and the function sees the next one. It may call the server and may wait.
+// ControlFunc looks at a request before it is served. With true the fault happens to it and the
+// function is done; with false the request goes on and the function sees the next one. It may call
+// the server and may wait.
 type ControlFunc func(Request) (Fault, bool)
 
 // Scope says which requests an outage hits; an empty field means all.
@@ -21,7 +22,8 @@ func (s Scope) covers(account string, route Route) bool {
 	return (s.Account == "" || s.Account == account) && (s.Route == "" || s.Route == route)
 }
 
-// Weighted is a fault that happens to a share of the requests: Probability from 0 to 1. Route empty means all.
+// Weighted is a fault that happens to a share of the requests: Probability from 0 to 1. Route empty
+// means all.
 type Weighted struct {
 	Probability float64
 	Route       Route
@@ -54,8 +56,9 @@ func (f *faults) rearm() {
 	f.armed.Store(len(f.controls) > 0 || len(f.scripts) > 0 || len(f.outages) > 0 || len(f.chaos) > 0)
 }
 
-// Script queues faults for the next requests of a route, one each, first in first out. The empty Route takes any request.
-// Outages and controls come first, then the script of the route, then that of the empty Route, then Chaos.
+// Script queues faults for the next requests of a route, one each, first in first out. The empty
+// Route takes any request. Outages and controls come first, then the script of the route, then that
+// of the empty Route, then Chaos.
 func (s *Server) Script(route Route, queue ...Fault) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -73,7 +76,8 @@ func (s *Server) Scripted(route Route) int {
 	return len(s.faults.scripts[route])
 }
 
-// Control registers a function for a route (empty: all), see ControlFunc. The function returned removes it.
+// Control registers a function for a route (empty: all), see ControlFunc. The function returned
+// removes it.
 func (s *Server) Control(route Route, f ControlFunc) (remove func()) {
 	c := &control{route: route, f: f}
 	s.faults.mu.Lock()
@@ -105,8 +109,8 @@ func (f *faults) drop(c *control) bool {
 // Outage makes a fault happen to every request until Recover.
 func (s *Server) Outage(f Fault) { s.OutageOf(Scope{}, f) }
 
-// OutageOf makes a fault happen to every request of a scope until Recover or RecoverOf. The latest outage that covers a
-// request wins.
+// OutageOf makes a fault happen to every request of a scope until Recover or RecoverOf. The latest
+// outage that covers a request wins.
 func (s *Server) OutageOf(scope Scope, f Fault) {
 	s.faults.change(func() { s.faults.outages = append(s.faults.outages, outage{scope, f}) })
 	s.refuseSockets(s.faults.refusing())
@@ -139,8 +143,9 @@ func (f *faults) change(g func()) {
 	f.rearm()
 }
 
-// Chaos makes faults happen at random from now on; no weights end it. The generator is used under a lock, so a seed and an
-// order of requests give the same faults. The probabilities of one request must not add up to more than 1.
+// Chaos makes faults happen at random from now on; no weights end it. The generator is used under a
+// lock, so a seed and an order of requests give the same faults. The probabilities of one request
+// must not add up to more than 1.
 func (s *Server) Chaos(r *rand.Rand, weights ...Weighted) {
 	s.faults.change(func() { s.faults.rand, s.faults.chaos = r, weights })
 }
@@ -153,7 +158,8 @@ func (f *faults) refusing() bool {
 	return n > 0 && f.outages[n-1].scope == Scope{} && f.outages[n-1].fault.fate == fateRefuse
 }
 
-// pick decides what happens to a request. requeue puts a scripted fault back that did not happen after all.
+// pick decides what happens to a request. requeue puts a scripted fault back that did not happen
+// after all.
 func (f *faults) pick(req Request) (fault Fault, ok bool, requeue func()) {
 	requeue = func() {}
 	if !f.armed.Load() {

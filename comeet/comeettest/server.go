@@ -1,17 +1,21 @@
-// Package comeettest is a fake Comeet: real handlers over state in memory, built from the public documentation alone.
+// Package comeettest is a fake Comeet: real handlers over state in memory, built from the public
+// documentation alone.
 //
-// It has two doors. Server.URL listens on loopback for whole-program tests and the sandbox. Server.Transport is an
-// http.RoundTripper that calls the same handlers in the caller's goroutine, without sockets: inside testing/synctest its
-// delays are driven by the bubble's clock. (Make the Server inside the bubble that uses it.)
+// It has two doors. Server.URL listens on loopback for whole-program tests and the sandbox.
+// Server.Transport is an http.RoundTripper that calls the same handlers in the caller's goroutine,
+// without sockets: inside testing/synctest its delays are driven by the bubble's clock. (Make the
+// Server inside the bubble that uses it.)
 //
-// It is strict: a request that the documentation does not allow is answered as Comeet would, and is recorded as a
-// Violation, so that a test can assert that there was none. Where the documentation is silent, a field of Switches picks
-// one of the plausible behaviours. Faults are scripted (Script, Control), lasting (Outage) or random (Chaos).
+// It is strict: a request that the documentation does not allow is answered as Comeet would, and is
+// recorded as a Violation, so that a test can assert that there was none. Where the documentation
+// is silent, a field of Switches picks one of the plausible behaviours. Faults are scripted
+// (Script, Control), lasting (Outage) or random (Chaos).
 //
-// Marks in the handlers' comments: [D] documented, [O] observed in real clients, [I] inference, UNKNOWN a switch.
+// Marks in the handlers' comments: [D] documented, [O] observed in real clients, [I] inference,
+// UNKNOWN a switch.
 //
-// All methods may be called concurrently. No lock is held while anything waits. The Server starts no goroutine but the
-// socket door's, and those of DropThenAct; Close ends and awaits them all.
+// All methods may be called concurrently. No lock is held while anything waits. The Server starts
+// no goroutine but the socket door's, and those of DropThenAct; Close ends and awaits them all.
 package comeettest
 
 import (
@@ -53,9 +57,10 @@ type Server struct {
 // accountSet is replaced, never changed.
 type accountSet struct{ byName, byKey map[string]*account }
 
-// New makes a fake Comeet. Without options it has DefaultAccount with one open position, every permission, the
-// documented rate limit, and the local clock. It opens no socket before URL or Listen is called. It panics when an option
-// contradicts itself, because that is a mistake in the test.
+// New makes a fake Comeet. Without options it has DefaultAccount with one open position, every
+// permission, the documented rate limit, and the local clock. It opens no socket before URL or
+// Listen is called. It panics when an option contradicts itself, because that is a mistake in the
+// test.
 func New(opts ...Option) *Server {
 	c := config{secret: DefaultSecret, requests: 100, window: time.Minute, record: 10_000, history: true}
 	for _, opt := range opts {
@@ -80,7 +85,8 @@ func New(opts ...Option) *Server {
 	return s
 }
 
-// AddAccount adds a company to a running server. It fails when its name or api-key is taken, or a position uid repeats.
+// AddAccount adds a company to a running server. It fails when its name or api-key is taken, or a
+// position uid repeats.
 func (s *Server) AddAccount(a Account) error {
 	a.APIKey = orDefault(a.APIKey, "api-key-of-"+a.Name)
 	a.Company = orDefault(a.Company, a.Name)
@@ -130,7 +136,8 @@ func (o *accountSet) clone() *accountSet {
 	return n
 }
 
-// account panics on an unknown name: a typing error in a test should not look like an empty account.
+// account panics on an unknown name: a typing error in a test should not look like an empty
+// account.
 func (s *Server) account(name string) *account {
 	if a := s.accounts.Load().byName[name]; a != nil {
 		return a
@@ -154,10 +161,12 @@ func (s *Server) Switch(change func(*Switches)) {
 }
 
 // InMemoryURL is the base URL to use with Transport. Transport answers for other hosts too, but for
-// those to which the fake itself points and where a token must not go: they are a violation of the rule host.
+// those to which the fake itself points and where a token must not go: they are a violation of the
+// rule host.
 func (s *Server) InMemoryURL() string { return InMemoryHost + s.config.basePath }
 
-// URL is the base URL of the socket door. Its first call opens the door on a free loopback port, unless Listen did.
+// URL is the base URL of the socket door. Its first call opens the door on a free loopback port,
+// unless Listen did.
 func (s *Server) URL() string {
 	if err := s.Listen("127.0.0.1:0"); err != nil {
 		panic("comeettest: " + err.Error())
@@ -165,8 +174,8 @@ func (s *Server) URL() string {
 	return s.http.URL + s.config.basePath
 }
 
-// Listen opens the socket door on a TCP address such as "127.0.0.1:8090". It does nothing when the door is open, and
-// fails when the address can't be listened on or the server is closed.
+// Listen opens the socket door on a TCP address such as "127.0.0.1:8090". It does nothing when the
+// door is open, and fails when the address can't be listened on or the server is closed.
 func (s *Server) Listen(addr string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -194,7 +203,8 @@ func (s *Server) Listen(addr string) error {
 	return nil
 }
 
-// Certificate is the self-signed certificate of the socket door. It is nil without WithTLS and before the door is open.
+// Certificate is the self-signed certificate of the socket door. It is nil without WithTLS and
+// before the door is open.
 func (s *Server) Certificate() *x509.Certificate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,7 +214,8 @@ func (s *Server) Certificate() *x509.Certificate {
 	return s.http.Certificate()
 }
 
-// Close ends everything that hangs, closes the socket door and waits for the requests in flight. It may be called twice.
+// Close ends everything that hangs, closes the socket door and waits for the requests in flight. It
+// may be called twice.
 func (s *Server) Close() {
 	s.mu.Lock()
 	already, srv := s.closed, s.http

@@ -40,7 +40,8 @@ type person struct {
 	candidates   []*candidate
 }
 
-// candidate is one hiring process. Its versions are never changed once published, so lists are encoded outside the lock.
+// candidate is one hiring process. Its versions are never changed once published, so lists are
+// encoded outside the lock.
 type candidate struct {
 	uid     string
 	realID  int64
@@ -111,8 +112,8 @@ func (s *Server) newAccount(a Account) *account {
 	return acc
 }
 
-// newUID makes opaque ids of the observed forms. Many look like decimal numbers, some with trailing zeros: a client that
-// lets one become a number corrupts it.
+// newUID makes opaque ids of the observed forms. Many look like decimal numbers, some with trailing
+// zeros: a client that lets one become a number corrupts it.
 func (s *Server) newUID() (uid string, n uint64) {
 	n = s.uids.Add(1)
 	return fmt.Sprintf("%02X.%03X", byte(n*167+0x3C), 0x1B9+n), n
@@ -143,8 +144,8 @@ func (a *account) enter(v *version, now time.Time, unix int64) *candidate {
 	return c
 }
 
-// match finds the person: the same partner id or e-mail is the same person, anybody else is new. Comeet matches on far
-// more (help 4198112); this is enough to give people several candidates.
+// match finds the person: the same partner id or e-mail is the same person, anybody else is new.
+// Comeet matches on far more (help 4198112); this is enough to give people several candidates.
 func (a *account) match(partner, email string) *person {
 	email = strings.ToLower(email)
 	p := a.byPartnerID[partner]

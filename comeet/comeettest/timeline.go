@@ -5,9 +5,9 @@ import (
 	"sort"
 )
 
-// timeline orders candidates by the second of their last activity, so that a list filtered on "updated since" near now
-// costs what it returns, not what exists. A candidate that becomes active again gets a second entry; its old one is stale
-// and is dropped when stale ones are the majority.
+// timeline orders candidates by the second of their last activity, so that a list filtered on
+// "updated since" near now costs what it returns, not what exists. A candidate that becomes active
+// again gets a second entry; its old one is stale and is dropped when stale ones are the majority.
 type timeline struct {
 	entries []activity
 	live    int

@@ -12,10 +12,12 @@ import (
 	"unicode/utf8"
 )
 
-// MaliciousMarker in a file makes Comeet's imaginary virus scanner refuse it; the EICAR test file contains it.
+// MaliciousMarker in a file makes Comeet's imaginary virus scanner refuse it; the EICAR test file
+// contains it.
 const MaliciousMarker = "EICAR-STANDARD-ANTIVIRUS-TEST-FILE"
 
-// validate answers what [D: create-a-candidate-new] and [D: error-responses] call invalid, first fault first.
+// validate answers what [D: create-a-candidate-new] and [D: error-responses] call invalid, first
+// fault first.
 func (c *call) validate(n *newCandidate) *reply {
 	for _, check := range []func(*newCandidate) *reply{c.required, c.sizes, c.forms, c.uploads} {
 		if bad := check(n); bad != nil {
@@ -96,8 +98,9 @@ func (c *call) forms(n *newCandidate) *reply {
 	return nil
 }
 
-// uploads checks files. Which base64 is accepted, and whether a bad file fails the whole POST, is UNKNOWN: plain padded
-// base64, and it does. An extension off the list is refused "by policy", as malware is [I].
+// uploads checks files. Which base64 is accepted, and whether a bad file fails the whole POST, is
+// UNKNOWN: plain padded base64, and it does. An extension off the list is refused "by policy", as
+// malware is [I].
 func (c *call) uploads(n *newCandidate) *reply {
 	if n.Resume != nil && !slices.Contains(resumeTypes, strings.ToLower(path.Ext(n.Resume.Name))) {
 		return refusedFile("malicious_file", n.Resume.Name)

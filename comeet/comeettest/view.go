@@ -58,7 +58,8 @@ type createdView struct {
 	Status                string         `json:"status"`
 }
 
-// candidateView is the full candidate, in the order of specification §3.1. It never has partner_candidate_id [I].
+// candidateView is the full candidate, in the order of specification §3.1. It never has
+// partner_candidate_id [I].
 type candidateView struct {
 	UID                   string            `json:"uid"`
 	PersonUID             string            `json:"person_uid"`
@@ -126,7 +127,8 @@ func viewCreated(c *candidate, v *version) createdView {
 	}
 }
 
-// row is one candidate of an answer: its identity and one of its versions, with the workflow it stands in.
+// row is one candidate of an answer: its identity and one of its versions, with the workflow it
+// stands in.
 type row struct {
 	c     *candidate
 	v     *version

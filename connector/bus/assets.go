@@ -29,7 +29,8 @@ type Layout struct {
 	Replicas int
 	// EventsMaxBytes bounds the events stream, in bytes. Required.
 	EventsMaxBytes int64
-	// RePublish also sends every stored event to core NATS under this prefix, e.g. "live"; empty means off.
+	// RePublish also sends every stored event to core NATS under this prefix, e.g. "live"; empty
+	// means off.
 	RePublish string
 }
 
@@ -38,7 +39,8 @@ const day = 24 * time.Hour
 // MaxHistory is how many messages the events stream keeps per subject.
 const MaxHistory = 64
 
-// rule is one setting that a promise depends on. An asset that breaks it is refused, whoever made it.
+// rule is one setting that a promise depends on. An asset that breaks it is refused, whoever made
+// it.
 type rule struct {
 	setting string
 	holds   func(have, want jetstream.StreamConfig) bool
@@ -99,8 +101,9 @@ var (
 	}, "a dead letter is stored once, however often its event comes back"}
 )
 
-// assets lists the streams, buckets and the object store in the order in which they are made. Buckets and object stores
-// are streams too; they are described by their stream settings, so that one check serves all.
+// assets lists the streams, buckets and the object store in the order in which they are made.
+// Buckets and object stores are streams too; they are described by their stream settings, so that
+// one check serves all.
 func (l Layout) assets(replicas int) []asset {
 	stream := func(name, about string, subjects ...string) jetstream.StreamConfig {
 		return jetstream.StreamConfig{
@@ -150,8 +153,8 @@ func (l Layout) assets(replicas int) []asset {
 	}
 }
 
-// MaxConsumers is set on the sourced stream, for one consumer per account, and on the events stream, for its readers; the
-// server's default stops at 1,000.
+// MaxConsumers is set on the sourced stream, for one consumer per account, and on the events
+// stream, for its readers; the server's default stops at 1,000.
 const MaxConsumers = 100_000
 
 // ContradictionError is a setting on the bus that breaks a promise.
@@ -161,8 +164,9 @@ func (c ContradictionError) Error() string {
 	return fmt.Sprintf("stream %s: %s: %s", c.Asset, c.Setting, c.Why)
 }
 
-// Ensure creates what is missing of the layout and checks what exists. It changes nothing that exists. It waits for a bus
-// that does not answer, and refuses a server that is too old or has too little room before it makes anything; its error joins every ContradictionError found.
+// Ensure creates what is missing of the layout and checks what exists. It changes nothing that
+// exists. It waits for a bus that does not answer, and refuses a server that is too old or has too
+// little room before it makes anything; its error joins every ContradictionError found.
 func (b *Bus) Ensure(ctx context.Context, l Layout) error {
 	if err := b.checkServer(ctx); err != nil {
 		return err

@@ -1,12 +1,15 @@
-// Package bus is the only code of the connector that knows NATS: the connection, compare-and-set writes, reads of a
-// subject's last message, the consumer of an account, key-value buckets and the object store, and the assets they live in.
+// Package bus is the only code of the connector that knows NATS: the connection, compare-and-set
+// writes, reads of a subject's last message, the consumer of an account, key-value buckets and the
+// object store, and the assets they live in.
 //
-// It keeps four habits that the rest relies on. A write of unknown result is repeated with the same compare-and-set until
-// the bus has answered, so a caller sees stored, conflict or the end of its own context, never "perhaps". Nothing is buffered
-// while the connection is down: what was not sent is not sent later behind the caller's back. Reads go to the stream's
-// leader. And time is the server's: see Bus.Now.
+// It keeps four habits that the rest relies on. A write of unknown result is repeated with the same
+// compare-and-set until the bus has answered, so a caller sees stored, conflict or the end of its
+// own context, never "perhaps". Nothing is buffered while the connection is down: what was not sent
+// is not sent later behind the caller's back. Reads go to the stream's leader. And time is the
+// server's: see Bus.Now.
 //
-// All methods are safe for concurrent use, and block until the bus has answered or their context ends.
+// All methods are safe for concurrent use, and block until the bus has answered or their context
+// ends.
 package bus
 
 import (
@@ -26,14 +29,17 @@ import (
 )
 
 var (
-	// ErrConflict means that the compare-and-set found another last message over its filter: somebody else wrote, or
-	// this very write was stored before and its acknowledgement was lost. Read the last message to know.
+	// ErrConflict means that the compare-and-set found another last message over its filter:
+	// somebody else wrote, or this very write was stored before and its acknowledgement was lost.
+	// Read the last message to know.
 	ErrConflict = errors.New("bus: another message is the last over this filter")
 	// ErrNotFound means that no message, key or object is there.
 	ErrNotFound = errors.New("bus: not found")
-	// ErrFull means that the stream has reached its MaxBytes, or the account its storage limit; nothing was stored.
+	// ErrFull means that the stream has reached its MaxBytes, or the account its storage limit;
+	// nothing was stored.
 	ErrFull = errors.New("bus: no room: raise the stream's max_bytes, or the account's storage limit")
-	// ErrTooLarge means that the message exceeds the server's max_payload or the stream's limit; nothing was stored.
+	// ErrTooLarge means that the message exceeds the server's max_payload or the stream's limit;
+	// nothing was stored.
 	ErrTooLarge = errors.New("bus: the message is larger than the server accepts")
 	// ErrAssetDeleted means that the stream or consumer was deleted under us.
 	ErrAssetDeleted = errors.New("bus: the stream or consumer is gone")
@@ -50,7 +56,8 @@ type Config struct {
 	Creds string
 	// Name is shown in the server's connection list, e.g. the replica's name.
 	Name string
-	// OnEvent is told what happens to the connection, from the client's own goroutine: it must not block. nil means nobody.
+	// OnEvent is told what happens to the connection, from the client's own goroutine: it must not
+	// block. nil means nobody.
 	OnEvent func(ConnEvent)
 	// Server joins a server in the same process instead of URL; used by the sandbox and by tests.
 	Server InProcess
@@ -74,8 +81,8 @@ func (p inProcess) InProcessConn() (net.Conn, error) {
 
 // ConnEvent is one change of the connection.
 type ConnEvent struct {
-	// State is "connected", "disconnected", "closed", "error", or "waiting": a request is repeated, for a second or more by
-	// now. A failed try to connect is a "disconnected" too.
+	// State is "connected", "disconnected", "closed", "error", or "waiting": a request is repeated,
+	// for a second or more by now. A failed try to connect is a "disconnected" too.
 	State string
 	// Server names the server after "connected".
 	Server string
@@ -90,7 +97,8 @@ type Bus struct {
 	notify func(ConnEvent)
 	// clock is the last trusted look at the server's clock; nil before the first.
 	clock atomic.Pointer[clockLook]
-	// epoch holds a context that ends when the connection breaks, comes back or is closed: what was asked before gets no answer.
+	// epoch holds a context that ends when the connection breaks, comes back or is closed: what was
+	// asked before gets no answer.
 	epoch atomic.Pointer[connEpoch]
 	// denied holds the server's last complaint about a missing permission.
 	denied atomic.Pointer[denial]
@@ -109,15 +117,17 @@ func newConnEpoch() *connEpoch {
 	return &connEpoch{ctx, end}
 }
 
-// denial is a complaint that the server sends on its own, while the request that it is about just stays without answer.
+// denial is a complaint that the server sends on its own, while the request that it is about just
+// stays without answer.
 type denial struct {
 	at  time.Time
 	err error
 }
 
-// Connect joins the bus. It waits for a bus that is not up yet, telling OnEvent every failure, until ctx ends; it fails at
-// once only on a configuration that cannot work, such as an unreadable credentials file or credentials that are refused.
-// Once joined it never gives up: credentials that are refused later may be replaced, their file is read at every try.
+// Connect joins the bus. It waits for a bus that is not up yet, telling OnEvent every failure,
+// until ctx ends; it fails at once only on a configuration that cannot work, such as an unreadable
+// credentials file or credentials that are refused. Once joined it never gives up: credentials that
+// are refused later may be replaced, their file is read at every try.
 func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 	notify := cfg.OnEvent
 	if notify == nil {
@@ -209,8 +219,9 @@ func (b *Bus) MaxPayload() int64 { return b.nc.MaxPayload() }
 // Clustered reports whether the server that we are connected to is part of a cluster.
 func (b *Bus) Clustered() bool { return b.nc.ConnectedClusterName() != "" }
 
-// Now is the server's clock, by which stored messages are stamped: what the last StreamState told, and the time that has passed
-// since. A step of our own wall clock does not move it. Before the first StreamState it is our own clock.
+// Now is the server's clock, by which stored messages are stamped: what the last StreamState told,
+// and the time that has passed since. A step of our own wall clock does not move it. Before the
+// first StreamState it is our own clock.
 func (b *Bus) Now() time.Time {
 	l := b.clock.Load()
 	if l == nil {
@@ -224,12 +235,12 @@ type clockLook struct{ server, here time.Time }
 
 func (l *clockLook) at(here time.Time) time.Time { return l.server.Add(here.Sub(l.here)) }
 
-// slowLook is how long a look at the server's clock may take to be taken for better than the one before: the answer may have been
-// given at any moment of it.
+// slowLook is how long a look at the server's clock may take to be taken for better than the one
+// before: the answer may have been given at any moment of it.
 const slowLook = time.Second
 
-// sawClock takes in what the server's clock said between two moments of ours. A slow look counts only if there is none yet, or if
-// it proves the last one wrong.
+// sawClock takes in what the server's clock said between two moments of ours. A slow look counts
+// only if there is none yet, or if it proves the last one wrong.
 func (b *Bus) sawClock(server, before, after time.Time) {
 	took := after.Sub(before)
 	if l := b.clock.Load(); l != nil && took > slowLook && !server.Before(l.at(before)) && !server.After(l.at(after)) {
@@ -242,7 +253,8 @@ func (b *Bus) sawClock(server, before, after time.Time) {
 type StreamState struct {
 	// Created is when the stream was made; with a sequence it identifies a message for ever.
 	Created time.Time
-	// Messages and Bytes are what the stream holds, MaxBytes what it may hold; MaxBytes <= 0 is no limit.
+	// Messages and Bytes are what the stream holds, MaxBytes what it may hold; MaxBytes <= 0 is no
+	// limit.
 	Messages        uint64
 	Bytes, MaxBytes int64
 	// MaxAge is how long the stream keeps a message; 0 is for ever.
@@ -251,8 +263,8 @@ type StreamState struct {
 	Subjects map[string]uint64
 }
 
-// StreamState looks at a stream and takes its server's clock for Now. With a filter it also counts messages per subject.
-// ErrAssetDeleted if the stream does not exist.
+// StreamState looks at a stream and takes its server's clock for Now. With a filter it also counts
+// messages per subject. ErrAssetDeleted if the stream does not exist.
 func (b *Bus) StreamState(ctx context.Context, stream, filter string) (StreamState, error) {
 	var st StreamState
 	err := b.try(ctx, func(ctx context.Context) error {

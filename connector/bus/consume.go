@@ -16,9 +16,11 @@ type ConsumerSpec struct {
 	Stream, Durable string
 	// Subjects are the filters; at least one.
 	Subjects []string
-	// AckWait is how long a delivered message may stay without a sign of life before it is delivered again.
+	// AckWait is how long a delivered message may stay without a sign of life before it is
+	// delivered again.
 	AckWait time.Duration
-	// MaxAckPending bounds the messages that are delivered and not yet acknowledged, those given back with a delay included.
+	// MaxAckPending bounds the messages that are delivered and not yet acknowledged, those given
+	// back with a delay included.
 	MaxAckPending int
 	// Replicas of the consumer's state; 0 means as many as the stream.
 	Replicas int
@@ -31,8 +33,9 @@ type Consumer struct {
 	c    jetstream.Consumer
 }
 
-// Consumer creates the durable, or adjusts it to the spec; what it has delivered and seen acknowledged is kept. Explicit acks,
-// no delivery limit and no back-off list (which would replace AckWait): the ledger counts, not the bus.
+// Consumer creates the durable, or adjusts it to the spec; what it has delivered and seen
+// acknowledged is kept. Explicit acks, no delivery limit and no back-off list (which would replace
+// AckWait): the ledger counts, not the bus.
 func (b *Bus) Consumer(ctx context.Context, spec ConsumerSpec) (*Consumer, error) {
 	cfg := jetstream.ConsumerConfig{
 		Durable:        spec.Durable,
@@ -78,21 +81,25 @@ func (b *Bus) HasConsumer(ctx context.Context, stream, durable string) (bool, er
 	return false, fmt.Errorf("look for consumer %s on stream %s: %w", durable, stream, err)
 }
 
-// isHollow tells a consumer that has lost its folder on the server's disk: nats-server (2.15.2) leaves such a one behind when a consumer is made at
-// the moment at which it is deleted, and refuses every change of it from then on. Made anew it delivers everything once more, which the
+// isHollow tells a consumer that has lost its folder on the server's disk: nats-server (2.15.2)
+// leaves such a one behind when a consumer is made at the moment at which it is deleted, and
+// refuses every change of it from then on. Made anew it delivers everything once more, which the
 // ledger recognises.
 func isHollow(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && api.ErrorCode == codeConsumerCreate && strings.Contains(api.Description, "no such file or directory")
 }
 
-// fetchHeartbeat tells a server that forgot a pull (restart, new leader) from a quiet stream: two missing ones end it.
+// fetchHeartbeat tells a server that forgot a pull (restart, new leader) from a quiet stream: two
+// missing ones end it.
 const fetchHeartbeat = 2 * time.Second
 
-// Fetch asks for up to n messages and calls handle for each as it arrives, in order; handle must not block. It returns
-// nil when n have come, the pull has expired (30 s), or the connection broke, a server stopped or another leads, so that
-// the pull is forgotten: ask again. While there is no connection it waits. ErrAssetDeleted if stream or consumer was deleted; the cause if ctx
-// ended; else what went wrong with this pull. Messages that were on their way when ctx ended come again after AckWait.
+// Fetch asks for up to n messages and calls handle for each as it arrives, in order; handle must
+// not block. It returns nil when n have come, the pull has expired (30 s), or the connection broke,
+// a server stopped or another leads, so that the pull is forgotten: ask again. While there is no
+// connection it waits. ErrAssetDeleted if stream or consumer was deleted; the cause if ctx ended;
+// else what went wrong with this pull. Messages that were on their way when ctx ended come again
+// after AckWait.
 func (c *Consumer) Fetch(ctx context.Context, n int, handle func(*Msg)) error {
 	// The client library never lets go of the subscription of a pull that it could not send.
 	if !c.bus.untilConnected(ctx, 0) {
@@ -100,7 +107,8 @@ func (c *Consumer) Fetch(ctx context.Context, n int, handle func(*Msg)) error {
 	}
 	now := c.bus.epoch.Load()
 	reconnects := c.bus.nc.Stats().Reconnects
-	// Without ctx's deadline, which the library would take for the pull's expiry and refuse if it is near.
+	// Without ctx's deadline, which the library would take for the pull's expiry and refuse if it
+	// is near.
 	pull, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
@@ -144,7 +152,8 @@ func (c *Consumer) Fetch(ctx context.Context, n int, handle func(*Msg)) error {
 	return fmt.Errorf("fetch from consumer %s: %w", c.spec.Durable, err)
 }
 
-// State looks at the consumer: how many messages wait and how many are out. ErrAssetDeleted if it was deleted.
+// State looks at the consumer: how many messages wait and how many are out. ErrAssetDeleted if it
+// was deleted.
 func (c *Consumer) State(ctx context.Context) (ConsumerState, error) {
 	var st ConsumerState
 	err := c.bus.try(ctx, func(ctx context.Context) error {
@@ -161,7 +170,8 @@ func (c *Consumer) State(ctx context.Context) (ConsumerState, error) {
 	return st, nil
 }
 
-// Oldest is when the oldest message that is not acknowledged was stored. ErrNotFound if there is none.
+// Oldest is when the oldest message that is not acknowledged was stored. ErrNotFound if there is
+// none.
 func (c *Consumer) Oldest(ctx context.Context) (time.Time, error) {
 	st, err := c.State(ctx)
 	if err != nil {
@@ -195,8 +205,8 @@ type ConsumerState struct {
 	AckFloor uint64
 }
 
-// Msg is one delivered message. Acks are fire and forget: on a single server even a confirmed one can be forgotten in a
-// crash, so nothing may depend on them.
+// Msg is one delivered message. Acks are fire and forget: on a single server even a confirmed one
+// can be forgotten in a crash, so nothing may depend on them.
 type Msg struct {
 	m jetstream.Msg
 }
@@ -228,5 +238,6 @@ func (m *Msg) Term(reason string) error { return m.m.TermWithReason(reason) }
 // InProgress asks for another AckWait.
 func (m *Msg) InProgress() error { return m.m.InProgress() }
 
-// NakWithDelay gives the message back, to come again after the delay; until then it holds one of MaxAckPending.
+// NakWithDelay gives the message back, to come again after the delay; until then it holds one of
+// MaxAckPending.
 func (m *Msg) NakWithDelay(delay time.Duration) error { return m.m.NakWithDelay(delay) }

@@ -9,7 +9,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Erase removes one message and overwrites its place, so that nothing of it stays on disk. One that is not there is no error.
+// Erase removes one message and overwrites its place, so that nothing of it stays on disk. One that
+// is not there is no error.
 func (b *Bus) Erase(ctx context.Context, stream string, seq uint64) error {
 	err := b.try(ctx, func(ctx context.Context) error {
 		s, err := b.stream(ctx, stream)
@@ -28,8 +29,8 @@ func (b *Bus) Erase(ctx context.Context, stream string, seq uint64) error {
 	return nil
 }
 
-// EraseAll erases every message over a filter, the oldest first, until there is none: so what somebody writes meanwhile goes too, and
-// whoever looks on the way finds the last message or none.
+// EraseAll erases every message over a filter, the oldest first, until there is none: so what
+// somebody writes meanwhile goes too, and whoever looks on the way finds the last message or none.
 func (b *Bus) EraseAll(ctx context.Context, stream, filter string) error {
 	for from := uint64(1); ; {
 		m, err := b.Next(ctx, stream, filter, from)
@@ -46,8 +47,9 @@ func (b *Bus) EraseAll(ctx context.Context, stream, filter string) error {
 	}
 }
 
-// Erase removes an object and overwrites its place. It leaves no mark that it was there, which Delete of the library does. The
-// chunks go first: what is known by its name can be erased again after a crash. One that is not there is no error.
+// Erase removes an object and overwrites its place. It leaves no mark that it was there, which
+// Delete of the library does. The chunks go first: what is known by its name can be erased again
+// after a crash. One that is not there is no error.
 func (o *Objects) Erase(ctx context.Context, name string) error {
 	var info *jetstream.ObjectInfo
 	err := o.bus.try(ctx, func(ctx context.Context) error {

@@ -37,7 +37,8 @@ func (k *Bucket) Get(ctx context.Context, key string) (value []byte, revision ui
 
 // Read is Get that also tells when the key was written, by the server's clock.
 func (k *Bucket) Read(ctx context.Context, key string) (value []byte, revision uint64, stored time.Time, err error) {
-	// Not through the library, whose reads may ask a replica that lags; whoever lost a compare-and-set must see who won.
+	// Not through the library, whose reads may ask a replica that lags; whoever lost a
+	// compare-and-set must see who won.
 	m, err := k.bus.Last(ctx, "KV_"+k.kv.Bucket(), k.subject(key))
 	if err == nil && removed(m.Header) {
 		err = ErrNotFound
@@ -66,8 +67,8 @@ func (k *Bucket) Delete(ctx context.Context, key string) error {
 	return err
 }
 
-// subject is where a key is stored. Writes are plain publishes, in the form that the client library gives them: it takes a
-// bucket that is gone for one that is away.
+// subject is where a key is stored. Writes are plain publishes, in the form that the client library
+// gives them: it takes a bucket that is gone for one that is away.
 func (k *Bucket) subject(key string) string { return "$KV." + k.kv.Bucket() + "." + key }
 
 const operationHeader = "KV-Operation"
@@ -106,7 +107,8 @@ func (k *Bucket) All(ctx context.Context, prefix string) (map[string][]byte, err
 	return out, nil
 }
 
-// stopWatch ends a watch and waits until it has: its goroutine would stay for ever with an update that nobody takes.
+// stopWatch ends a watch and waits until it has: its goroutine would stay for ever with an update
+// that nobody takes.
 func stopWatch(w jetstream.KeyWatcher) {
 	_ = w.Stop()
 	for range w.Updates() {

@@ -9,16 +9,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Lease writes a key that vanishes by itself after ttl, if its last revision is as expected; 0 means that it must not be there.
-// It returns the new revision, to be given to the next renewal. ErrConflict if somebody else has written it.
+// Lease writes a key that vanishes by itself after ttl, if its last revision is as expected; 0
+// means that it must not be there. It returns the new revision, to be given to the next renewal.
+// ErrConflict if somebody else has written it.
 //
-// It is a plain publish because the client library's Update takes no time to live and would make the key immortal.
+// It is a plain publish because the client library's Update takes no time to live and would make
+// the key immortal.
 func (k *Bucket) Lease(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error) {
 	subject := k.subject(key)
 	return k.bus.Publish(ctx, Write{Subject: subject, Data: value, TTL: ttl, Expect: &Expect{Filter: subject, Seq: revision}})
 }
 
-// Revision is the last revision of a key, even if that is only the mark that it was deleted or has expired; 0 if there is none.
+// Revision is the last revision of a key, even if that is only the mark that it was deleted or has
+// expired; 0 if there is none.
 func (k *Bucket) Revision(ctx context.Context, key string) (uint64, error) {
 	m, err := k.bus.Last(ctx, "KV_"+k.kv.Bucket(), k.subject(key))
 	if errors.Is(err, ErrNotFound) {
@@ -36,20 +39,22 @@ func (k *Bucket) Release(ctx context.Context, key string) error {
 	return err
 }
 
-// Update stores a key if its last revision is as expected, 0 meaning that it was never there, and returns the new revision.
-// ErrConflict if somebody else has written it since.
+// Update stores a key if its last revision is as expected, 0 meaning that it was never there, and
+// returns the new revision. ErrConflict if somebody else has written it since.
 func (k *Bucket) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
 	subject := k.subject(key)
 	return k.bus.Publish(ctx, Write{Subject: subject, Data: value, Expect: &Expect{Filter: subject, Seq: revision}})
 }
 
-// watchLife is how long one watch is trusted. The mark of an expired key stays for a second only, so that a watch whose
-// consumer is made anew (after a restart, a new leader, a gap) may never learn that the key is gone; a new watch does.
+// watchLife is how long one watch is trusted. The mark of an expired key stays for a second only,
+// so that a watch whose consumer is made anew (after a restart, a new leader, a gap) may never
+// learn that the key is gone; a new watch does.
 const watchLife = 10 * time.Second
 
-// Watch calls changed with the keys that are there and when each was last written, by the server's clock: first as soon as that is
-// known and then at every write, until ctx ends or the watch breaks; then watch anew. What a broken watch missed is known within
-// 10 s. changed must not block, nor keep the map. ErrAssetDeleted if the bucket was deleted.
+// Watch calls changed with the keys that are there and when each was last written, by the server's
+// clock: first as soon as that is known and then at every write, until ctx ends or the watch
+// breaks; then watch anew. What a broken watch missed is known within 10 s. changed must not block,
+// nor keep the map. ErrAssetDeleted if the bucket was deleted.
 func (k *Bucket) Watch(ctx context.Context, changed func(keys map[string]time.Time)) error {
 	for {
 		if err := k.watch(ctx, changed); err != nil {

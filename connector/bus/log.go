@@ -7,7 +7,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// LogEvents is a Config.OnEvent that logs what happens to the connection, a repeated trouble once in ten seconds.
+// LogEvents is a Config.OnEvent that logs what happens to the connection, a repeated trouble once
+// in ten seconds.
 func LogEvents(log zerolog.Logger) func(ConnEvent) {
 	var last atomic.Int64
 	return func(e ConnEvent) {

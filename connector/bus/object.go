@@ -36,18 +36,22 @@ func (b *Bus) Objects(ctx context.Context, name string) (*Objects, error) {
 // objectRate is the slowest transfer that is waited for, in bytes per second.
 const objectRate = 1 << 20
 
-// maxChunks is how many chunks of an object are read, which makes for chunks of 6 KiB in the largest file. Each takes a request, so an
-// object of single bytes would hold its reader for longer than anything may take.
+// maxChunks is how many chunks of an object are read, which makes for chunks of 6 KiB in the
+// largest file. Each takes a request, so an object of single bytes would hold its reader for longer
+// than anything may take.
 const maxChunks = 1024
 
-// ErrDamaged means that an object's entry cannot be read, or leads nowhere; waiting does not mend it.
+// ErrDamaged means that an object's entry cannot be read, or leads nowhere; waiting does not mend
+// it.
 var ErrDamaged = errors.New("bus: the object is damaged")
 
-// Get reads a whole object, through a link to one of the same store too. It leaves the check of the content to the caller, who knows a
-// digest that does not depend on how another client has written it. ErrNotFound if there is no object or if chunks of it are missing,
-// ErrTooLarge if it holds more than limit bytes, ErrDamaged if what describes it is of no use.
+// Get reads a whole object, through a link to one of the same store too. It leaves the check of the
+// content to the caller, who knows a digest that does not depend on how another client has written
+// it. ErrNotFound if there is no object or if chunks of it are missing, ErrTooLarge if it holds
+// more than limit bytes, ErrDamaged if what describes it is of no use.
 //
-// Not through the library: of a Get that fails half-way it may leave a goroutine behind that waits for a reader for ever.
+// Not through the library: of a Get that fails half-way it may leave a goroutine behind that waits
+// for a reader for ever.
 func (o *Objects) Get(ctx context.Context, name string, limit int64) ([]byte, error) {
 	var data []byte
 	err := o.bus.tryWithin(ctx, attemptTimeout+time.Duration(limit/objectRate)*time.Second, func(ctx context.Context) error {
@@ -122,7 +126,8 @@ func linkOf(info *jetstream.ObjectInfo) *jetstream.ObjectLink {
 	return info.Opts.Link
 }
 
-// info asks for an object; a store that is gone answers that with the same silence as one that is away.
+// info asks for an object; a store that is gone answers that with the same silence as one that is
+// away.
 func (o *Objects) info(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
 	info, err := o.os.GetInfo(ctx, name)
 	if errors.Is(err, nats.ErrNoResponders) {
@@ -170,8 +175,8 @@ func (o *Objects) missing(ctx context.Context, info *jetstream.ObjectInfo, n str
 	return fmt.Errorf("%w: %s of its %d chunks are missing; store it anew", ErrNotFound, n, info.Chunks)
 }
 
-// PutAbsent stores an object unless its name is taken: a second put under one name breaks those who are reading it. An object
-// of which chunks are missing is stored anew.
+// PutAbsent stores an object unless its name is taken: a second put under one name breaks those who
+// are reading it. An object of which chunks are missing is stored anew.
 func (o *Objects) PutAbsent(ctx context.Context, name string, data []byte) error {
 	err := o.bus.tryWithin(ctx, attemptTimeout+time.Duration(len(data)/objectRate)*time.Second, func(ctx context.Context) error {
 		info, err := o.info(ctx, name)

@@ -15,23 +15,27 @@ type ScanSpec struct {
 	Filters []string
 	// Since leaves out what was stored before; zero means nothing is.
 	Since time.Time
-	// HeadersOnly leaves Data empty, which makes a scan over large messages cheap. Header then has a Nats-Msg-Size.
+	// HeadersOnly leaves Data empty, which makes a scan over large messages cheap. Header then has
+	// a Nats-Msg-Size.
 	HeadersOnly bool
 }
 
 const (
-	// scanBatch bounds the messages in memory: with the largest of 1 MiB no more than that many MiB.
+	// scanBatch bounds the messages in memory: with the largest of 1 MiB no more than that many
+	// MiB.
 	scanBatch = 16
 	// headersBatch is the same without bodies.
 	headersBatch = 512
-	// scanPatience is how long a batch may take that is said to be there; messages may vanish meanwhile.
+	// scanPatience is how long a batch may take that is said to be there; messages may vanish
+	// meanwhile.
 	scanPatience = 5 * time.Second
 	// scanIdle is when the server forgets the consumer of a scan that has died.
 	scanIdle = time.Minute
 )
 
-// Scan reads what a stream holds when it begins, oldest first, and calls visit for each message. It goes on over a lost connection,
-// visiting nothing twice. It ends with the first error of visit, with ErrAssetDeleted if there is no such stream, or with the context's.
+// Scan reads what a stream holds when it begins, oldest first, and calls visit for each message. It
+// goes on over a lost connection, visiting nothing twice. It ends with the first error of visit,
+// with ErrAssetDeleted if there is no such stream, or with the context's.
 func (b *Bus) Scan(ctx context.Context, spec ScanSpec, visit func(Stored) error) error {
 	var end uint64
 	err := b.try(ctx, func(ctx context.Context) error {
@@ -67,8 +71,9 @@ type scan struct {
 	last uint64
 }
 
-// stretch reads with one consumer for as long as that lasts: a restarted server forgets it, and a broken connection loses what
-// was on its way. done is false if another one must go on behind the last visited message.
+// stretch reads with one consumer for as long as that lasts: a restarted server forgets it, and a
+// broken connection loses what was on its way. done is false if another one must go on behind the
+// last visited message.
 func (s *scan) stretch(ctx context.Context) (done bool, err error) {
 	if s.last >= s.end {
 		return true, nil

@@ -11,10 +11,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// minServer is the oldest server that keeps every promise: an older one takes a stream's settings and drops those that it does not know.
+// minServer is the oldest server that keeps every promise: an older one takes a stream's settings
+// and drops those that it does not know.
 var minServer = [2]int{2, 12}
 
-// checkServer refuses a server that is too old, before anything is made on it. It waits for the connection.
+// checkServer refuses a server that is too old, before anything is made on it. It waits for the
+// connection.
 func (b *Bus) checkServer(ctx context.Context) error {
 	version := b.nc.ConnectedServerVersion()
 	for version == "" {
@@ -29,7 +31,8 @@ func (b *Bus) checkServer(ctx context.Context) error {
 	return nil
 }
 
-// tooOld compares versions such as 2.10.29 and 2.14.0-RC.1. One that cannot be read is a build of somebody's own, and let pass.
+// tooOld compares versions such as 2.10.29 and 2.14.0-RC.1. One that cannot be read is a build of
+// somebody's own, and let pass.
 func tooOld(version string) bool {
 	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
 	if len(parts) < 2 {
@@ -43,7 +46,8 @@ func tooOld(version string) bool {
 	return major < minServer[0] || major == minServer[0] && minor < minServer[1]
 }
 
-// noRoom explains why a stream cannot be made: the server sets its max_bytes aside at once. It returns any other error as it is.
+// noRoom explains why a stream cannot be made: the server sets its max_bytes aside at once. It
+// returns any other error as it is.
 func (b *Bus) noRoom(ctx context.Context, want jetstream.StreamConfig, err error) error {
 	if want.MaxBytes <= 0 || !errors.Is(err, ErrFull) {
 		return err
@@ -63,7 +67,8 @@ func mib(n int64) string {
 	return fmt.Sprintf("%d MiB", n>>20)
 }
 
-// withoutJetStream says what to do where JetStream does not answer; it returns any other error as it is.
+// withoutJetStream says what to do where JetStream does not answer; it returns any other error as
+// it is.
 func (b *Bus) withoutJetStream(err error) error {
 	on, _ := b.nc.ConnectedServerJetStream()
 	switch {

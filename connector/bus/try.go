@@ -54,12 +54,15 @@ func (b *Bus) ended(ctx context.Context) error {
 	return nats.ErrConnectionClosed
 }
 
-// classify turns an error of the client library into one of ours and says whether the same request may be repeated.
+// classify turns an error of the client library into one of ours and says whether the same request
+// may be repeated.
 //
-// Repeated is only what heals without a change of the request or of the bus's configuration, or what cannot be told from it.
+// Repeated is only what heals without a change of the request or of the bus's configuration, or
+// what cannot be told from it.
 func classify(err error) (verdict error, again bool) {
 	if old, ok := errors.AsType[*nats.APIError](err); ok {
-		// The client library watches buckets and reads objects through its older half, which has types of its own.
+		// The client library watches buckets and reads objects through its older half, which has
+		// types of its own.
 		err = &jetstream.APIError{Code: old.Code, ErrorCode: jetstream.ErrorCode(old.ErrorCode), Description: old.Description}
 	}
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
@@ -102,7 +105,8 @@ func verdictOf(api *jetstream.APIError, err error) (verdict error, again bool) {
 		}
 		return err, true // such as a disk that is full or broken
 	case codeStreamCreate:
-		// The folder of a namesake that is being removed, or the disk; a description of any other kind speaks of the request.
+		// The folder of a namesake that is being removed, or the disk; a description of any other
+		// kind speaks of the request.
 		return err, api.Description == "error creating store for stream"
 	case codeAccountLimit, codeNoStorage:
 		return fmt.Errorf("%w: %w", ErrFull, err), false
@@ -144,7 +148,8 @@ const (
 	codeTooManyRequests jetstream.ErrorCode = 10167 // JSStreamTooManyRequests
 )
 
-// wait sleeps before a repetition, or until the connection comes back if it is away. It reports whether there may be one.
+// wait sleeps before a repetition, or until the connection comes back if it is away. It reports
+// whether there may be one.
 func (b *Bus) wait(ctx context.Context, d time.Duration) bool {
 	if !b.nc.IsConnected() {
 		return b.untilConnected(ctx, max(d, time.Second)) && ctx.Err() == nil
@@ -152,8 +157,8 @@ func (b *Bus) wait(ctx context.Context, d time.Duration) bool {
 	return Sleep(ctx, d)
 }
 
-// untilConnected waits for the connection, if it is away, for at most d; 0 means for as long as it takes. It returns false if
-// ctx has ended or the connection was closed.
+// untilConnected waits for the connection, if it is away, for at most d; 0 means for as long as it
+// takes. It returns false if ctx has ended or the connection was closed.
 func (b *Bus) untilConnected(ctx context.Context, d time.Duration) bool {
 	var late <-chan time.Time
 	if d > 0 {

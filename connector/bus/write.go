@@ -20,21 +20,23 @@ type Write struct {
 	Data    []byte
 	// Expect makes the write a compare-and-set; nil stores unconditionally.
 	Expect *Expect
-	// TTL is how long the stream keeps this message, at least a second; 0 means as long as the stream keeps any.
+	// TTL is how long the stream keeps this message, at least a second; 0 means as long as the
+	// stream keeps any.
 	TTL time.Duration
 }
 
-// Expect is the condition of a compare-and-set: the last message over Filter has sequence Seq; 0 means there is none.
+// Expect is the condition of a compare-and-set: the last message over Filter has sequence Seq; 0
+// means there is none.
 //
-// Everybody who writes under a filter must use the very same filter string: a replicated stream's leader serialises
-// writes in flight by it.
+// Everybody who writes under a filter must use the very same filter string: a replicated stream's
+// leader serialises writes in flight by it.
 type Expect struct {
 	Filter string
 	Seq    uint64
 }
 
-// ReservedHeader reports whether headers of that name are the bus's: a message that is stored again must not have the original's,
-// since the bus would act on them.
+// ReservedHeader reports whether headers of that name are the bus's: a message that is stored again
+// must not have the original's, since the bus would act on them.
 func ReservedHeader(name string) bool {
 	const prefix = "Nats-"
 	return len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix)
@@ -50,9 +52,10 @@ type Stored struct {
 	Time time.Time
 }
 
-// Publish stores one message and returns its sequence. A try whose answer is lost is repeated with the same condition, so a
-// write that had been stored after all answers ErrConflict: read the last message and compare. Errors: ErrConflict, ErrFull,
-// ErrTooLarge, ErrAssetDeleted, or the context's. Without a condition such a write may be stored twice.
+// Publish stores one message and returns its sequence. A try whose answer is lost is repeated with
+// the same condition, so a write that had been stored after all answers ErrConflict: read the last
+// message and compare. Errors: ErrConflict, ErrFull, ErrTooLarge, ErrAssetDeleted, or the
+// context's. Without a condition such a write may be stored twice.
 func (b *Bus) Publish(ctx context.Context, w Write) (uint64, error) {
 	msg := message(w)
 	var seq uint64
@@ -73,7 +76,8 @@ func (b *Bus) Publish(ctx context.Context, w Write) (uint64, error) {
 	return seq, nil
 }
 
-// whoTakes tells a stream that is away for a while from one that does not exist, of which a publish learns nothing but silence.
+// whoTakes tells a stream that is away for a while from one that does not exist, of which a publish
+// learns nothing but silence.
 func (b *Bus) whoTakes(ctx context.Context, subject string, silence error) error {
 	if _, err := b.js.StreamNameBySubject(ctx, subject); err != nil {
 		return err
@@ -94,7 +98,8 @@ func message(w Write) *nats.Msg {
 	return &nats.Msg{Subject: w.Subject, Header: h, Data: w.Data}
 }
 
-// Last reads the last message over a filter, from the stream's leader. ErrNotFound if there is none.
+// Last reads the last message over a filter, from the stream's leader. ErrNotFound if there is
+// none.
 func (b *Bus) Last(ctx context.Context, stream, filter string) (Stored, error) {
 	return b.get(ctx, stream, filter, func(ctx context.Context, s jetstream.Stream) (*jetstream.RawStreamMsg, error) {
 		return s.GetLastMsgForSubject(ctx, filter)
@@ -140,7 +145,8 @@ func (b *Bus) get(ctx context.Context, stream, what string, read func(context.Co
 	return out, nil
 }
 
-// stream returns a handle that is bound once: binding asks the server, and a read must cost one request, not two.
+// stream returns a handle that is bound once: binding asks the server, and a read must cost one
+// request, not two.
 func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	if s, ok := b.streams.Load(name); ok {
 		return s.(jetstream.Stream), nil
@@ -149,7 +155,8 @@ func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error)
 	if err != nil {
 		return nil, err
 	}
-	// Where a stream allows direct reads the library would ask any replica, also one that lags; the leader knows.
+	// Where a stream allows direct reads the library would ask any replica, also one that lags; the
+	// leader knows.
 	s.CachedInfo().Config.AllowDirect = false
 	b.streams.Store(name, s)
 	return s, nil

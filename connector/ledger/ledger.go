@@ -1,12 +1,15 @@
-// Package ledger keeps what the connector knows, as the CloudEvents of one stream: for each operation its claim and its
-// outcome, for each candidate at Comeet the last status that was published.
+// Package ledger keeps what the connector knows, as the CloudEvents of one stream: for each
+// operation its claim and its outcome, for each candidate at Comeet the last status that was
+// published.
 //
-// The last message over an operation's subjects is the operation's state, and the message is the event that readers get, so
-// ledger and feed cannot disagree. Every write is a compare-and-set over the entry that the writer believes to be
-// the last. A write that loses learns the entry which stood in its way; there is no other read on the way to an outcome.
+// The last message over an operation's subjects is the operation's state, and the message is the
+// event that readers get, so ledger and feed cannot disagree. Every write is a compare-and-set over
+// the entry that the writer believes to be the last. A write that loses learns the entry which
+// stood in its way; there is no other read on the way to an outcome.
 //
-// A write that was stored although its acknowledgement was lost is recognised as won. All methods block until the bus has
-// answered or the context ends, and are safe for concurrent use by any number of processes.
+// A write that was stored although its acknowledgement was lost is recognised as won. All methods
+// block until the bus has answered or the context ends, and are safe for concurrent use by any
+// number of processes.
 package ledger
 
 import (
@@ -20,8 +23,9 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// KeepOutcomes is how long claims and outcomes stay; statuses stay as long as the stream does. No event
-// older than half of it is submitted, however long its stream keeps it: it could come back to a ledger that has forgotten it.
+// KeepOutcomes is how long claims and outcomes stay; statuses stay as long as the stream does. No
+// event older than half of it is submitted, however long its stream keeps it: it could come back to
+// a ledger that has forgotten it.
 const KeepOutcomes = 400 * 24 * time.Hour
 
 // DefaultSource is the CloudEvents `source` of entries, unless the connector is told another one.
@@ -33,20 +37,24 @@ type Ledger struct{ bus *bus.Bus }
 // New returns the ledger on a bus.
 func New(b *bus.Bus) *Ledger { return &Ledger{bus: b} }
 
-// Entry is the state of an operation or of a candidate: its last event. The zero Entry means that there is none yet.
+// Entry is the state of an operation or of a candidate: its last event. The zero Entry means that
+// there is none yet.
 type Entry struct {
 	// Seq is the entry's sequence, the expectation of the next write; 0 means no entry.
 	Seq uint64
-	// Stored is when, by the server's clock; zero right after one's own write, which the server does not tell.
+	// Stored is when, by the server's clock; zero right after one's own write, which the server
+	// does not tell.
 	Stored time.Time
-	// Event is what was stored; its Data is *events.Claimed, *events.Accepted, *events.Failed or *events.StatusChanged.
+	// Event is what was stored; its Data is *events.Claimed, *events.Accepted, *events.Failed or
+	// *events.StatusChanged.
 	Event events.Event
-	// Unreadable is the last entry, if that cannot be read: Seq and Stored are its own, and Event is that of an earlier one. Else nil.
+	// Unreadable is the last entry, if that cannot be read: Seq and Stored are its own, and Event
+	// is that of an earlier one. Else nil.
 	Unreadable *UnreadableError
 }
 
-// UnreadableError means that an entry cannot be read: somebody else wrote it, or it is damaged. It is the trouble of one operation or
-// of one candidate.
+// UnreadableError means that an entry cannot be read: somebody else wrote it, or it is damaged. It
+// is the trouble of one operation or of one candidate.
 type UnreadableError struct {
 	Seq     uint64
 	Subject string
@@ -66,8 +74,9 @@ func IsUnreadable(err error) bool {
 	return ok
 }
 
-// NewEvent is the event of an entry that the connector calling itself source writes at a time. It carries on the trace of the sourced
-// event, out of that event's extensions. The caller adds Subject, and an ID of its own where the entry has one.
+// NewEvent is the event of an entry that the connector calling itself source writes at a time. It
+// carries on the trace of the sourced event, out of that event's extensions. The caller adds
+// Subject, and an ID of its own where the entry has one.
 func NewEvent(source string, at time.Time, data events.Data, sourced map[string]any) events.Event {
 	e := events.Event{Event: events.New(source, NewID(), data), Data: data}
 	e.SetTime(at.UTC().Truncate(time.Millisecond))
@@ -82,8 +91,9 @@ func NewEvent(source string, at time.Time, data events.Data, sourced map[string]
 // Claimed is the entry's claim, or nil.
 func (e Entry) Claimed() *events.Claimed { c, _ := e.Event.Data.(*events.Claimed); return c }
 
-// Erased reports whether the operation was erased on request. The entry that says so knows nothing else, and nothing is written over
-// it: the outcomes of events that come later are kept under their own.
+// Erased reports whether the operation was erased on request. The entry that says so knows nothing
+// else, and nothing is written over it: the outcomes of events that come later are kept under their
+// own.
 func (e Entry) Erased() bool { c := e.Claimed(); return c != nil && c.State == events.StateErased }
 
 // Accepted is the entry's outcome if it is that Comeet has the candidate, or nil.
@@ -107,8 +117,8 @@ func (l *Ledger) LastClaim(ctx context.Context, op Op) (Entry, error) {
 	return e, err
 }
 
-// HasFailed looks for a refusal of the operation by its CloudEvent id among all that the stream still holds, since others may have
-// been written over it. It returns nil if there is none.
+// HasFailed looks for a refusal of the operation by its CloudEvent id among all that the stream
+// still holds, since others may have been written over it. It returns nil if there is none.
 func (l *Ledger) HasFailed(ctx context.Context, op Op, id string) (*events.Failed, error) {
 	for from := uint64(1); ; {
 		m, err := l.bus.Next(ctx, bus.EventsStream, op.subject(events.TypeFailed), from)
@@ -126,26 +136,29 @@ func (l *Ledger) HasFailed(ctx context.Context, op Op, id string) (*events.Faile
 	}
 }
 
-// Put writes the operation's next entry, a claim or an outcome by the event's type, if before is still the last. It
-// returns the entry that is the last afterwards, and whether that is the one just written; if not, it stood in the way.
-// Errors: *UnreadableError if what stood in the way cannot be read; the bus's bus.ErrFull and bus.ErrAssetDeleted; the context's.
+// Put writes the operation's next entry, a claim or an outcome by the event's type, if before is
+// still the last. It returns the entry that is the last afterwards, and whether that is the one
+// just written; if not, it stood in the way. Errors: *UnreadableError if what stood in the way
+// cannot be read; the bus's bus.ErrFull and bus.ErrAssetDeleted; the context's.
 func (l *Ledger) Put(ctx context.Context, op Op, before uint64, e events.Event) (Entry, bool, error) {
 	return l.put(ctx, op.subject(e.Type()), op.filter(), KeepOutcomes, before, e)
 }
 
-// LastStatus reads a candidate's last published status. If that cannot be read, it is the last one before that can, and the entry
-// says so in Unreadable. Errors: *UnreadableError if there is none, the bus's, the context's.
+// LastStatus reads a candidate's last published status. If that cannot be read, it is the last one
+// before that can, and the entry says so in Unreadable. Errors: *UnreadableError if there is none,
+// the bus's, the context's.
 func (l *Ledger) LastStatus(ctx context.Context, account, uid string) (Entry, error) {
 	return l.lastReadable(ctx, events.StatusSubject(account, uid))
 }
 
-// Forget erases all that was published of a candidate's status, the oldest first. A write that builds on an erased one loses, so
-// nobody follows the candidate from then on.
+// Forget erases all that was published of a candidate's status, the oldest first. A write that
+// builds on an erased one loses, so nobody follows the candidate from then on.
 func (l *Ledger) Forget(ctx context.Context, account, uid string) error {
 	return l.bus.EraseAll(ctx, bus.EventsStream, events.StatusSubject(account, uid))
 }
 
-// PutOver is Put for what is true whatever an unreadable entry may have said: it is written over such a one.
+// PutOver is Put for what is true whatever an unreadable entry may have said: it is written over
+// such a one.
 func (l *Ledger) PutOver(ctx context.Context, op Op, before uint64, e events.Event) (Entry, bool, error) {
 	entry, won, err := l.Put(ctx, op, before, e)
 	if bad, ok := errors.AsType[*UnreadableError](err); ok {
@@ -178,7 +191,8 @@ func (l *Ledger) put(ctx context.Context, subject, filter string, keep time.Dura
 	stored, err := l.bus.Last(ctx, bus.EventsStream, filter)
 	switch {
 	case errors.Is(err, bus.ErrNotFound):
-		// What we believed to be the last is gone: expired, erased by an operator, or lost with a server's disk.
+		// What we believed to be the last is gone: expired, erased by an operator, or lost with a
+		// server's disk.
 		return Entry{}, false, nil
 	case err != nil:
 		return Entry{}, false, err
@@ -200,7 +214,8 @@ func (l *Ledger) last(ctx context.Context, filter string) (Entry, error) {
 	return Read(stored)
 }
 
-// maxSteppedOver bounds the search for a readable entry before an unreadable one: an account does not wait for one candidate.
+// maxSteppedOver bounds the search for a readable entry before an unreadable one: an account does
+// not wait for one candidate.
 const maxSteppedOver = 200
 
 // lastReadable is the last entry, or the last readable one before it.

@@ -19,8 +19,9 @@ import (
 // IDKind is what an id names.
 type IDKind string
 
-// The kinds of ids from which a history can be found, in the order in which one that is not named is tried. The first three are
-// looked up; for the others all sourced events and outcomes on the bus are read.
+// The kinds of ids from which a history can be found, in the order in which one that is not named
+// is tried. The first three are looked up; for the others all sourced events and outcomes on the
+// bus are read.
 const (
 	KindLetter    IDKind = "letter"    // sequence of a dead letter
 	KindOperation IDKind = "operation" // 26 characters, in every event about the operation
@@ -74,7 +75,8 @@ type place struct {
 	seq    uint64
 }
 
-// collector collects a history: from the operations that are known to belong to it, more of it is found, until nothing is new.
+// collector collects a history: from the operations that are known to belong to it, more of it is
+// found, until nothing is new.
 type collector struct {
 	*Client
 	o    ExplainOptions
@@ -84,7 +86,8 @@ type collector struct {
 	ops    map[ledger.Op]*OperationState
 	unread []ledger.Op
 	seen   map[place]bool
-	// searchTerms are ids of which at least one is in every sourced event of the history that has any.
+	// searchTerms are ids of which at least one is in every sourced event of the history that has
+	// any.
 	searchTerms map[string]bool
 	stale       bool // searchTerms or operations are newer than the last scan for them
 	// searchAll means that an operation was erased: no entry tells which ids its events have.
@@ -164,8 +167,8 @@ func (x *collector) findUID(ctx context.Context) error {
 	return err
 }
 
-// findMentioned reads all claims, outcomes and sourced events for those that have the id. A uid is found so whose first status is
-// not stored yet.
+// findMentioned reads all claims, outcomes and sourced events for those that have the id. A uid is
+// found so whose first status is not stored yet.
 func (x *collector) findMentioned(ctx context.Context) error {
 	x.searchFor(x.id)
 	err := x.scan(ctx, bus.EventsStream, []string{events.SubmissionSubject("candidate.submission.*", "*", "*")}, func(m bus.Stored) {
@@ -187,7 +190,8 @@ func (x *collector) findMentioned(ctx context.Context) error {
 	return x.readSourcedStream(ctx)
 }
 
-// is reports whether the id that is asked for is this event's or this candidate's. The first answer settles its kind.
+// is reports whether the id that is asked for is this event's or this candidate's. The first answer
+// settles its kind.
 func (x *collector) is(event, candidate, uid string) bool {
 	for _, as := range []struct {
 		kind IDKind
@@ -201,7 +205,8 @@ func (x *collector) is(event, candidate, uid string) bool {
 	return false
 }
 
-// named is what an entry names: its operation, the sourced event's id, the sourcing service's and Comeet's id of the candidate.
+// named is what an entry names: its operation, the sourced event's id, the sourcing service's and
+// Comeet's id of the candidate.
 func named(e events.Event) (op, sourced, candidate, uid string) {
 	id := func(r *events.SourcedRef) string {
 		if r == nil {
@@ -404,7 +409,8 @@ func (x *collector) scan(ctx context.Context, stream string, filters []string, v
 	})
 }
 
-// mayMention is false only for a message that has none of the searchTerms, so that few need to be decoded. An escape may hide one.
+// mayMention is false only for a message that has none of the searchTerms, so that few need to be
+// decoded. An escape may hide one.
 func (x *collector) mayMention(m bus.Stored) bool {
 	if x.searchAll || bytes.IndexByte(m.Data, '\\') >= 0 {
 		return true

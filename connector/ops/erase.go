@@ -16,12 +16,14 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// EraseOptions say what to erase. The zero value erases everything about the operations that the id names.
+// EraseOptions say what to erase. The zero value erases everything about the operations that the id
+// names.
 type EraseOptions struct {
 	// Kind is what the id is. Empty tries all kinds until one fits; a number needs it.
 	Kind IDKind
-	// Account and Source, the CloudEvents source of the sourced events, pick from what the id names. Two services, or one for two
-	// accounts, may have given the same id to different people: without them Erase refuses such an id. Empty picks all.
+	// Account and Source, the CloudEvents source of the sourced events, pick from what the id
+	// names. Two services, or one for two accounts, may have given the same id to different people:
+	// without them Erase refuses such an id. Empty picks all.
 	Account, Source string
 	// DryRun erases nothing.
 	DryRun bool
@@ -36,7 +38,8 @@ type Erasure struct {
 	Operations []ErasedOperation `json:"operations"`
 	// Messages are in the order in which they go.
 	Messages []ErasedMessage `json:"messages"`
-	// Files are the names of the objects. Shared are those that stay, because an event which is not erased names them too.
+	// Files are the names of the objects. Shared are those that stay, because an event which is not
+	// erased names them too.
 	Files  []string `json:"files,omitempty"`
 	Shared []string `json:"shared,omitempty"`
 }
@@ -56,21 +59,26 @@ type ErasedMessage struct {
 	Stream    string `json:"stream"`
 	Seq       uint64 `json:"seq"`
 	Operation string `json:"operation"`
-	// What is "sourced event", "dead letter", "note on a dead letter", "status", "claim" or "outcome".
+	// What is "sourced event", "dead letter", "note on a dead letter", "status", "claim" or
+	// "outcome".
 	What string `json:"what"`
 }
 
-// ErrInFlight means that an operation is not at its end: an event of it has no outcome yet. Nothing was erased.
+// ErrInFlight means that an operation is not at its end: an event of it has no outcome yet. Nothing
+// was erased.
 var ErrInFlight = errors.New("wait until it has its outcome, which the connector gives it, then erase again")
 
-// Erase removes all that the bus holds about the operations that an id names, and overwrites its place: sourced events and their
-// files, dead letters and the notes on them, statuses, claims and outcomes. Before that each operation gets an entry that says
-// that it was erased, and nothing else. It stays for ledger.KeepOutcomes, so that nothing is submitted under the operation again: an event
-// that comes anyway ends as failed, for events.ReasonErased.
+// Erase removes all that the bus holds about the operations that an id names, and overwrites its
+// place: sourced events and their files, dead letters and the notes on them, statuses, claims and
+// outcomes. Before that each operation gets an entry that says that it was erased, and nothing
+// else. It stays for ledger.KeepOutcomes, so that nothing is submitted under the operation again:
+// an event that comes anyway ends as failed, for events.ReasonErased.
 //
-// Repeating it is harmless, and finishes what one that died or failed has begun; by the operations' names it always finds the rest. An
-// event that is published while it runs may stay. Errors: ErrUnknownID; ErrInFlight; that the id names people of several services or
-// accounts, or may be of several kinds; the bus's, the context's. If something was erased before the error, the Erasure says what was to be.
+// Repeating it is harmless, and finishes what one that died or failed has begun; by the operations'
+// names it always finds the rest. An event that is published while it runs may stay. Errors:
+// ErrUnknownID; ErrInFlight; that the id names people of several services or accounts, or may be of
+// several kinds; the bus's, the context's. If something was erased before the error, the Erasure
+// says what was to be.
 func (c *Client) Erase(ctx context.Context, id string, o EraseOptions) (*Erasure, error) {
 	if o.Kind == "" && isSeq.MatchString(id) {
 		return nil, fmt.Errorf("erase %s: a number may be a dead letter's or anybody's own: say which kind of id it is", id)
@@ -101,10 +109,12 @@ type target struct {
 	last ledger.Entry
 	// events are its sourced events.
 	events []*sourcedAt
-	// letters are its dead letters and the notes on them, statuses those of its candidates, whose uids are in uids.
+	// letters are its dead letters and the notes on them, statuses those of its candidates, whose
+	// uids are in uids.
 	letters, statuses []ErasedMessage
 	uids              map[string]bool
-	// named are the claims and outcomes that have the id by which all this was found, entries are the others.
+	// named are the claims and outcomes that have the id by which all this was found, entries are
+	// the others.
 	entries, named []ErasedMessage
 	files          []string
 }
@@ -114,7 +124,8 @@ type sourcedAt struct {
 	*ledger.Sourced
 }
 
-// eraser gathers what there is about some operations. Unlike explain it relies on no id: it reads all that the streams hold.
+// eraser gathers what there is about some operations. Unlike explain it relies on no id: it reads
+// all that the streams hold.
 type eraser struct {
 	*collector
 	targets map[ledger.Op]*target
@@ -124,9 +135,11 @@ type eraser struct {
 	sharedFiles map[string]bool
 }
 
-// erase does it. begun is whether anything may have been changed, or would be: before that, there is nothing to tell.
+// erase does it. begun is whether anything may have been changed, or would be: before that, there
+// is nothing to tell.
 func (e *eraser) erase(ctx context.Context, o EraseOptions) (begun bool, err error) {
-	// In this order: an outcome that is read has its event in the sourced stream, and its letter was stored before it.
+	// In this order: an outcome that is read has its event in the sourced stream, and its letter
+	// was stored before it.
 	for _, read := range []func(context.Context) error{e.readEvents, e.readSourced, e.readLetters} {
 		if err := read(ctx); err != nil {
 			return false, err
@@ -266,7 +279,8 @@ func (e *eraser) readLetters(ctx context.Context) error {
 // isObject is what the contract lets an object be called.
 var isObject = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// readFiles notes the objects that an event names, also one that breaks the contract elsewhere. A nil target is somebody else's.
+// readFiles notes the objects that an event names, also one that breaks the contract elsewhere. A
+// nil target is somebody else's.
 func (e *eraser) readFiles(a *target, m bus.Stored, s *ledger.Sourced) {
 	type file struct{ Object events.Object }
 	type data struct {
@@ -300,7 +314,8 @@ func (e *eraser) readFiles(a *target, m bus.Stored, s *ledger.Sourced) {
 	}
 }
 
-// filter leaves out what the options do, and refuses an id that names people of several services or accounts.
+// filter leaves out what the options do, and refuses an id that names people of several services or
+// accounts.
 func (e *eraser) filter(o EraseOptions) error {
 	var from []string
 	for op, a := range e.targets {
@@ -334,8 +349,8 @@ func (e *eraser) sorted() []*target {
 	return out
 }
 
-// atItsEnd refuses an operation that somebody works on, or will. Who is accepted has to be followed first: a first status that is
-// written later would bring the candidate back.
+// atItsEnd refuses an operation that somebody works on, or will. Who is accepted has to be followed
+// first: a first status that is written later would bring the candidate back.
 func (e *eraser) atItsEnd(ctx context.Context, a *target) error {
 	for _, s := range a.events {
 		done := false
@@ -363,7 +378,8 @@ func (e *eraser) atItsEnd(ctx context.Context, a *target) error {
 	return err
 }
 
-// writeErased writes the entries that stay. From then on nothing is submitted under these operations.
+// writeErased writes the entries that stay. From then on nothing is submitted under these
+// operations.
 func (e *eraser) writeErased(ctx context.Context) error {
 	for _, a := range e.sorted() {
 		if a.last.Erased() {
@@ -381,8 +397,9 @@ func (e *eraser) writeErased(ctx context.Context) error {
 	return nil
 }
 
-// remove erases. By what goes last the rest can be found again: files by their events, letters by their outcomes, and everything by the
-// outcomes that have the id. Events go before their outcomes, since one without looks as if it waited.
+// remove erases. By what goes last the rest can be found again: files by their events, letters by
+// their outcomes, and everything by the outcomes that have the id. Events go before their outcomes,
+// since one without looks as if it waited.
 func (e *eraser) remove(ctx context.Context) error {
 	out := e.result()
 	if len(out.Files) > 0 {

@@ -13,15 +13,17 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// ExplainOptions say how much to tell. The zero value tells what the bus knows without any person's data.
+// ExplainOptions say how much to tell. The zero value tells what the bus knows without any person's
+// data.
 type ExplainOptions struct {
 	// Kind is what the id is. Empty tries all kinds until one fits.
 	Kind IDKind
-	// Comeet yields an account's client, with which Explain also reads each candidate as it is now: one request each, which is not
-	// part of the budget that running replicas share. A nil client means that there are no credentials for the account. A nil
-	// function asks Comeet nothing.
+	// Comeet yields an account's client, with which Explain also reads each candidate as it is now:
+	// one request each, which is not part of the budget that running replicas share. A nil client
+	// means that there are no credentials for the account. A nil function asks Comeet nothing.
 	Comeet func(account string) (*comeet.Client, error)
-	// Unmask adds the sourced events whole, and what Comeet shows of the candidate: a person's data.
+	// Unmask adds the sourced events whole, and what Comeet shows of the candidate: a person's
+	// data.
 	Unmask bool
 	// Progress is told now and then how many messages of a stream have been read. nil means nobody.
 	Progress func(stream string, read int)
@@ -40,7 +42,8 @@ type History struct {
 type OperationState struct {
 	Account   string `json:"account"`
 	Operation string `json:"operation"`
-	// State is accepted, failed, claimed, in_doubt, released, erased, or waiting if there is no entry yet.
+	// State is accepted, failed, claimed, in_doubt, released, erased, or waiting if there is no
+	// entry yet.
 	State        string        `json:"state"`
 	Reason       events.Reason `json:"reason,omitempty"`
 	CandidateID  string        `json:"candidate_id,omitempty"`
@@ -63,8 +66,8 @@ type HistoryEntry struct {
 	Content json.RawMessage `json:"content,omitempty"`
 }
 
-// Explain finds a candidate's or an event's history by any of its ids. An edited replay belongs to the history of its letter. Errors:
-// ErrUnknownID, the bus's, the context's.
+// Explain finds a candidate's or an event's history by any of its ids. An edited replay belongs to
+// the history of its letter. Errors: ErrUnknownID, the bus's, the context's.
 func (c *Client) Explain(ctx context.Context, id string, o ExplainOptions) (*History, error) {
 	x, err := c.collect(ctx, id, o)
 	if err != nil {

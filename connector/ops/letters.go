@@ -23,8 +23,8 @@ type DeadLetter struct {
 	Account string `json:"account"`
 	// Stored is when the event was refused, by the bus's clock.
 	Stored time.Time `json:"stored"`
-	// Reason, Message, Violations and Comeet are those of the event's outcome. An empty Reason means that there is no outcome
-	// any more, or not yet: the event then comes again by itself.
+	// Reason, Message, Violations and Comeet are those of the event's outcome. An empty Reason
+	// means that there is no outcome any more, or not yet: the event then comes again by itself.
 	Reason     events.Reason        `json:"reason,omitempty"`
 	Message    string               `json:"message,omitempty"`
 	Violations []events.Violation   `json:"violations,omitempty"`
@@ -47,7 +47,8 @@ type DeadLetter struct {
 type LetterFilter struct {
 	Account string
 	Reason  events.Reason
-	// Source is the CloudEvents source of the refused event, CandidateID the sourcing service's id of the candidate.
+	// Source is the CloudEvents source of the refused event, CandidateID the sourcing service's id
+	// of the candidate.
 	Source, CandidateID string
 	// Since leaves out what was refused earlier.
 	Since time.Time
@@ -152,7 +153,8 @@ func GroupLetters(letters []DeadLetter) []LetterGroup {
 	return out
 }
 
-// letterOf reads what a letter's place and headers tell. ok is false for anything else in the stream, such as a note.
+// letterOf reads what a letter's place and headers tell. ok is false for anything else in the
+// stream, such as a note.
 func letterOf(m bus.Stored) (*DeadLetter, bool) {
 	event, ok := ledger.EventOfLetter(m.Subject)
 	if !ok {
@@ -161,7 +163,8 @@ func letterOf(m bus.Stored) (*DeadLetter, bool) {
 	return &DeadLetter{Seq: m.Seq, Account: event.Account, Stored: m.Time, Replay: ledger.ReplayOf(m.Header), eventOp: event}, true
 }
 
-// setOutcome takes over an outcome, if it is this letter's: a sequence alone proves nothing once the stream was made anew.
+// setOutcome takes over an outcome, if it is this letter's: a sequence alone proves nothing once
+// the stream was made anew.
 func (l *DeadLetter) setOutcome(f *events.Failed, seq uint64) {
 	mine := f.Operation == l.eventOp.ID
 	if f.Sourced != nil {
@@ -177,7 +180,8 @@ func (l *DeadLetter) setOutcome(f *events.Failed, seq uint64) {
 // LetterNotFoundError says that there is no dead letter with that sequence.
 type LetterNotFoundError struct {
 	Seq uint64
-	// Note tells what an operator did with it; nil if nobody did anything: it has aged out, or never was.
+	// Note tells what an operator did with it; nil if nobody did anything: it has aged out, or
+	// never was.
 	Note *Note
 }
 
@@ -243,7 +247,8 @@ type record struct {
 	event   events.Event
 }
 
-// records reads all entries over a subject, oldest first. There are at most bus.MaxHistory per subject without wildcards.
+// records reads all entries over a subject, oldest first. There are at most bus.MaxHistory per
+// subject without wildcards.
 func (c *Client) records(ctx context.Context, subject string) ([]record, error) {
 	var out []record
 	for from := uint64(1); ; {
@@ -265,7 +270,8 @@ func (c *Client) records(ctx context.Context, subject string) ([]record, error) 
 // ShownLetter is a letter with its content.
 type ShownLetter struct {
 	DeadLetter
-	// Header and Content are the original's. Masked, values of personal fields are Mask; structure and names stay.
+	// Header and Content are the original's. Masked, values of personal fields are Mask; structure
+	// and names stay.
 	Header http.Header `json:"header,omitempty"`
 	// Content is the body if it is JSON, else nil.
 	Content json.RawMessage `json:"content,omitempty"`
@@ -273,8 +279,8 @@ type ShownLetter struct {
 	Bytes int `json:"bytes"`
 }
 
-// Show opens one letter. Personal data is masked unless unmask is set: then whoever reads the result sees a person's data.
-// A *LetterNotFoundError if the letter is not there.
+// Show opens one letter. Personal data is masked unless unmask is set: then whoever reads the
+// result sees a person's data. A *LetterNotFoundError if the letter is not there.
 func (c *Client) Show(ctx context.Context, seq uint64, unmask bool) (ShownLetter, error) {
 	o, err := c.open(ctx, seq)
 	if err != nil {
@@ -288,8 +294,9 @@ func (c *Client) Show(ctx context.Context, seq uint64, unmask bool) (ShownLetter
 	return shown, nil
 }
 
-// Raw is the letter's event to edit and to give to Replay: the original's bytes, or, of an event in the binary encoding, whose
-// attributes are headers, the same event as one JSON document. It holds a person's data. A *LetterNotFoundError if the letter is not there.
+// Raw is the letter's event to edit and to give to Replay: the original's bytes, or, of an event in
+// the binary encoding, whose attributes are headers, the same event as one JSON document. It holds
+// a person's data. A *LetterNotFoundError if the letter is not there.
 func (c *Client) Raw(ctx context.Context, seq uint64) ([]byte, error) {
 	o, err := c.open(ctx, seq)
 	if err != nil {
@@ -301,9 +308,9 @@ func (c *Client) Raw(ctx context.Context, seq uint64) ([]byte, error) {
 	return o.body, nil
 }
 
-// Discard archives letters: a note with the reason is stored, then the letter is erased. The event keeps its
-// outcome. The reason is kept in clear, so it must not hold a person's data. It goes on after a letter that is not there and
-// returns all such *LetterNotFoundError joined.
+// Discard archives letters: a note with the reason is stored, then the letter is erased. The event
+// keeps its outcome. The reason is kept in clear, so it must not hold a person's data. It goes on
+// after a letter that is not there and returns all such *LetterNotFoundError joined.
 func (c *Client) Discard(ctx context.Context, reason string, seqs ...uint64) error {
 	if strings.TrimSpace(reason) == "" {
 		return errors.New("say why: a discard needs a reason")

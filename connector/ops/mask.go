@@ -16,7 +16,8 @@ import (
 // Mask stands for a value that is, or may be, a person's data.
 const Mask = "•••"
 
-// plainFields are the members of a sourced event whose values are no person's data; all others are masked. Array indexes are "*".
+// plainFields are the members of a sourced event whose values are no person's data; all others are
+// masked. Array indexes are "*".
 var plainFields = func() map[string]bool {
 	out := map[string]bool{}
 	for _, name := range []string{
@@ -31,15 +32,15 @@ var plainFields = func() map[string]bool {
 }()
 
 var (
-	// machineName is a name or a value that somebody's program made up, rather than a person's name or address. A misspelled
-	// field is seen; whatever else is in the place of a name is not.
+	// machineName is a name or a value that somebody's program made up, rather than a person's name
+	// or address. A misspelled field is seen; whatever else is in the place of a name is not.
 	machineName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`)
 	// machineID is what candidate.id must be: it has no room for an address.
 	machineID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,100}$`)
 )
 
-// maskJSON indents a document, with names in the order in which they came, and masks its values. data means that the document
-// is the event's data alone. It is nil if the body is no JSON.
+// maskJSON indents a document, with names in the order in which they came, and masks its values.
+// data means that the document is the event's data alone. It is nil if the body is no JSON.
 func maskJSON(body []byte, data, unmask bool) []byte {
 	if !json.Valid(body) {
 		return nil
@@ -112,7 +113,8 @@ func maskText(path, value string) string {
 	return value
 }
 
-// maskHeader keeps the names of headers, and the values of those that the contract or the bus defines.
+// maskHeader keeps the names of headers, and the values of those that the contract or the bus
+// defines.
 func maskHeader(h map[string][]string) http.Header {
 	out := make(http.Header, len(h))
 	for name, values := range h {
@@ -132,7 +134,8 @@ func maskHeader(h map[string][]string) http.Header {
 	return out
 }
 
-// isBinary tells an event in the binary encoding, whose attributes are headers, by the same rule as events.Decode.
+// isBinary tells an event in the binary encoding, whose attributes are headers, by the same rule as
+// events.Decode.
 func isBinary(h map[string][]string) bool {
 	binary := false
 	for name, values := range h {
@@ -148,7 +151,8 @@ func isBinary(h map[string][]string) bool {
 	return binary
 }
 
-// structured writes a binary event as one JSON document, to be edited as a whole. Data that is no JSON becomes a string.
+// structured writes a binary event as one JSON document, to be edited as a whole. Data that is no
+// JSON becomes a string.
 func structured(h map[string][]string, body []byte) ([]byte, error) {
 	e := map[string]any{"data": string(body)}
 	if json.Valid(body) {

@@ -21,7 +21,8 @@ const (
 	ActionDiscarded Action = "discarded"
 )
 
-// Note is what stays of a letter that was archived. It holds no person's data, unless the operator's reason does.
+// Note is what stays of a letter that was archived. It holds no person's data, unless the
+// operator's reason does.
 type Note struct {
 	Action Action `json:"action"`
 	// Seq is the letter's sequence, Refused the reason why it was one; empty if not known.
@@ -29,8 +30,9 @@ type Note struct {
 	Refused events.Reason `json:"refused,omitempty"`
 	// Reason is the operator's, of a discard.
 	Reason string `json:"reason,omitempty"`
-	// Replay is the mark of the replayed event, ReplaySeq its sequence in the sourced stream, and ReplayOperation what it asks
-	// for: after an edit that may be another operation than the letter's. Edited is whether the operator changed it.
+	// Replay is the mark of the replayed event, ReplaySeq its sequence in the sourced stream, and
+	// ReplayOperation what it asks for: after an edit that may be another operation than the
+	// letter's. Edited is whether the operator changed it.
 	Replay          string `json:"replay,omitempty"`
 	ReplaySeq       uint64 `json:"replay_seq,omitempty"`
 	ReplayOperation string `json:"replay_operation,omitempty"`
@@ -62,7 +64,8 @@ func (n *Note) String() string {
 	return fmt.Sprintf("replayed%s at %s%s, mark %s", edited, at, as, n.Replay)
 }
 
-// archive notes what was done with a letter, then erases it. A crash in between leaves a letter that may be archived again.
+// archive notes what was done with a letter, then erases it. A crash in between leaves a letter
+// that may be archived again.
 func (c *Client) archive(ctx context.Context, o *opened, n Note) error {
 	n.Seq, n.Account, n.Refused = o.Seq, o.Account, o.Reason
 	n.Operation, n.CandidateID, n.Sourced = o.Operation, o.CandidateID, o.Sourced
@@ -77,7 +80,8 @@ func (c *Client) archive(ctx context.Context, o *opened, n Note) error {
 	return c.bus.Erase(ctx, bus.DeadLettersStream, o.Seq)
 }
 
-// note reads the last note about a letter; the event's tokens and action may be "*". nil if there is none.
+// note reads the last note about a letter; the event's tokens and action may be "*". nil if there
+// is none.
 func (c *Client) note(ctx context.Context, event ledger.Op, action string, seq uint64) (*Note, error) {
 	m, err := c.bus.Last(ctx, bus.DeadLettersStream, ledger.NoteSubject(event, action, seq))
 	if errors.Is(err, bus.ErrNotFound) {

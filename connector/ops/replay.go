@@ -38,7 +38,8 @@ type Forecast struct {
 	Verdict Verdict `json:"verdict"`
 	// Message says it in words for an operator.
 	Message string `json:"message"`
-	// PositionUID and MatchedBy are where the candidate would go and why, by the positions that the connector knows.
+	// PositionUID and MatchedBy are where the candidate would go and why, by the positions that the
+	// connector knows.
 	PositionUID string           `json:"position_uid,omitempty"`
 	MatchedBy   events.MatchedBy `json:"matched_by,omitempty"`
 	// Reason is why the position takes no candidates, or how an earlier replay failed.
@@ -47,8 +48,9 @@ type Forecast struct {
 	// CandidateUID is Comeet's candidate of a duplicate, or of an earlier replay.
 	CandidateUID string `json:"candidate_uid,omitempty"`
 	Operation    string `json:"operation,omitempty"`
-	// InDoubt warns that an attempt at the operation ended without a usable answer: if it landed and a recruiter has moved the
-	// candidate on since, Comeet does not recognise it, and a replay makes a second one.
+	// InDoubt warns that an attempt at the operation ended without a usable answer: if it landed
+	// and a recruiter has moved the candidate on since, Comeet does not recognise it, and a replay
+	// makes a second one.
 	InDoubt bool `json:"in_doubt,omitempty"`
 }
 
@@ -62,27 +64,30 @@ type ReplayOptions struct {
 	Anyway bool
 	// Every is the least time between two replays. 0 is no throttle.
 	Every time.Duration
-	// Edited is the whole event that is sent in the place of the one letter's, as Raw gives it and an operator corrects it. nil
-	// sends the original.
+	// Edited is the whole event that is sent in the place of the one letter's, as Raw gives it and
+	// an operator corrects it. nil sends the original.
 	Edited []byte
 }
 
 // Replayed is what came of one letter.
 type Replayed struct {
 	Forecast
-	// Sent is whether it was published; the letter is then archived. SourcedSeq is its sequence in the sourced stream.
+	// Sent is whether it was published; the letter is then archived. SourcedSeq is its sequence in
+	// the sourced stream.
 	Sent       bool   `json:"sent"`
 	SourcedSeq uint64 `json:"sourced_seq,omitempty"`
-	// Kept is why it was not, in words; empty if it was sent, was only forecast, or had been replayed before.
+	// Kept is why it was not, in words; empty if it was sent, was only forecast, or had been
+	// replayed before.
 	Kept string `json:"kept,omitempty"`
 }
 
-// Replay publishes letters again, each as a new event of its operation, and archives them. tell is called for each
-// letter in turn. A letter that could only fail again stays, see ReplayOptions. The connector decides anew about what is sent; if it
-// is refused once more, that makes a new letter.
+// Replay publishes letters again, each as a new event of its operation, and archives them. tell is
+// called for each letter in turn. A letter that could only fail again stays, see ReplayOptions. The
+// connector decides anew about what is sent; if it is refused once more, that makes a new letter.
 //
-// To replay a letter twice is harmless, whether this process died in the middle or two operators did it: the mark that makes it
-// a new event hangs on the letter (and on the bytes of an edit), so both are the same event and get one outcome.
+// To replay a letter twice is harmless, whether this process died in the middle or two operators
+// did it: the mark that makes it a new event hangs on the letter (and on the bytes of an edit), so
+// both are the same event and get one outcome.
 //
 // Its error ends it; letters that were told of are done.
 func (c *Client) Replay(ctx context.Context, seqs []uint64, o ReplayOptions, tell func(Replayed)) error {
@@ -193,7 +198,8 @@ func (c *Client) replayMark(seq uint64) string {
 	return strconv.FormatInt(c.lettersCreated.UnixNano(), 36) + "-" + strconv.FormatUint(seq, 10)
 }
 
-// letterOfMark is the sequence of the letter that a replay's mark names. ok is false for letters of another stream.
+// letterOfMark is the sequence of the letter that a replay's mark names. ok is false for letters of
+// another stream.
 func (c *Client) letterOfMark(mark string) (seq uint64, ok bool) {
 	parts := strings.Split(mark, "-")
 	if len(parts) < 2 {
@@ -203,7 +209,8 @@ func (c *Client) letterOfMark(mark string) (seq uint64, ok bool) {
 	return seq, err == nil && strings.HasPrefix(mark, c.replayMark(seq))
 }
 
-// forecast tells what would become of a letter now: the same rules as a worker's, by what the bus knows.
+// forecast tells what would become of a letter now: the same rules as a worker's, by what the bus
+// knows.
 func (r *replay) forecast(ctx context.Context, o *opened, w rewritten) (Forecast, error) {
 	f := Forecast{Seq: o.Seq, Operation: w.event.Op.ID, InDoubt: o.Reason == events.ReasonInDoubt}
 	if w.invalid != nil {
@@ -265,7 +272,8 @@ func (r *replay) forecast(ctx context.Context, o *opened, w rewritten) (Forecast
 	return f, nil
 }
 
-// seenBefore recognises a letter that was replayed before, by the outcome of that very event or by the note of it.
+// seenBefore recognises a letter that was replayed before, by the outcome of that very event or by
+// the note of it.
 func (f *Forecast) seenBefore(w rewritten, history []record, note *Note) bool {
 	for _, h := range history {
 		switch d := h.event.Data.(type) {

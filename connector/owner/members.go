@@ -44,8 +44,8 @@ type Members struct {
 }
 
 const (
-	// deadAfter is how many times to live a member may go without renewing its key before the others
-	// serve its accounts, where the server has not removed the key by then.
+	// deadAfter is how many times to live a member may go without renewing its key before the
+	// others serve its accounts, where the server has not removed the key by then.
 	deadAfter = 3
 	// ghostAfter is the same until the others remove the key.
 	ghostAfter = 10

@@ -12,7 +12,8 @@ import (
 
 // The positions bucket has a key for each position, <account>.<uid>, and the Position as JSON.
 
-// Read is what the positions bucket holds of an account's positions, in no order. What is not readable there is left out.
+// Read is what the positions bucket holds of an account's positions, in no order. What is not
+// readable there is left out.
 func Read(ctx context.Context, bucket *bus.Bucket, account string) ([]Position, error) {
 	stored, err := bucket.All(ctx, account)
 	if err != nil {
@@ -28,9 +29,9 @@ func Read(ctx context.Context, bucket *bus.Bucket, account string) ([]Position, 
 	return out, nil
 }
 
-// store writes what differs from the bucket, which is read anew since another replica may have written it. A position that
-// Comeet no longer shows is removed: it may be closed, deleted or no longer shared, and in each case nobody should source
-// for it.
+// store writes what differs from the bucket, which is read anew since another replica may have
+// written it. A position that Comeet no longer shows is removed: it may be closed, deleted or no
+// longer shared, and in each case nobody should source for it.
 func (c *Catalogue) store(ctx context.Context, list []Position) error {
 	gone, err := c.cfg.Bucket.All(ctx, c.cfg.Account)
 	if err != nil {
@@ -59,7 +60,8 @@ func (c *Catalogue) store(ctx context.Context, list []Position) error {
 	return nil
 }
 
-// keyToken writes a uid as one token of a bucket's key: letters, digits, - and _ stay, all else becomes =XX.
+// keyToken writes a uid as one token of a bucket's key: letters, digits, - and _ stay, all else
+// becomes =XX.
 func keyToken(uid string) string {
 	var b strings.Builder
 	for i := range len(uid) {

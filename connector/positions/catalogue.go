@@ -14,13 +14,14 @@ import (
 	"github.com/comeet-connector/comeet-connector/connector/internal/latest"
 )
 
-// refreshShare of the interval is the least time between two readings that unknown positions ask for, 10 s by default: one
-// refresh serves all of them.
+// refreshShare of the interval is the least time between two readings that unknown positions ask
+// for, 10 s by default: one refresh serves all of them.
 const refreshShare = 30
 
-// A reading that lacks most of the positions that were known is doubted: an answer of Comeet's that went wrong looks the same, and
-// would refuse candidates for good. It is believed when so many readings in a row have said so, each a share of the interval after
-// the one before: by default over two and a half minutes.
+// A reading that lacks most of the positions that were known is doubted: an answer of Comeet's that
+// went wrong looks the same, and would refuse candidates for good. It is believed when so many
+// readings in a row have said so, each a share of the interval after the one before: by default
+// over two and a half minutes.
 const (
 	confirmations = 3
 	confirmShare  = 4
@@ -29,8 +30,9 @@ const (
 // pageSize is how many positions are asked for per page; Comeet may give fewer.
 const pageSize = 500
 
-// Catalogue is an account's positions: read from Comeet at every interval, and written to the positions bucket where they changed,
-// so that sourcing services can watch them without credentials of Comeet. All methods are safe for concurrent use.
+// Catalogue is an account's positions: read from Comeet at every interval, and written to the
+// positions bucket where they changed, so that sourcing services can watch them without credentials
+// of Comeet. All methods are safe for concurrent use.
 type Catalogue struct {
 	cfg Config
 	// wanted asks for an early reading.
@@ -38,7 +40,8 @@ type Catalogue struct {
 
 	// known is the last reading that is believed.
 	known latest.Value[Reading]
-	// doubted is how many readings in a row have lacked most of what is known. Only Run's goroutine uses it.
+	// doubted is how many readings in a row have lacked most of what is known. Only Run's goroutine
+	// uses it.
 	doubted int
 }
 
@@ -50,7 +53,8 @@ type Config struct {
 	// Bucket is the positions bucket, Now the clock of its bus.
 	Bucket *bus.Bucket
 	Now    func() time.Time
-	// Interval is the time between two readings, RequestTimeout how long one request to Comeet may take.
+	// Interval is the time between two readings, RequestTimeout how long one request to Comeet may
+	// take.
 	Interval, RequestTimeout time.Duration
 	// OnReading is told the positions after each reading, from Run's goroutine.
 	OnReading func([]Position)
@@ -60,13 +64,16 @@ type Config struct {
 // Reading is what is known of an account's positions.
 type Reading struct {
 	List []Position
-	// Began is when the reading began, by the bus's clock; zero for what an earlier process left in the bucket.
+	// Began is when the reading began, by the bus's clock; zero for what an earlier process left in
+	// the bucket.
 	Began time.Time
 	// Usable is false until there was anything to match by.
 	Usable bool
-	// Denied means that this account may not read positions now: List is what was known before, perhaps nothing.
+	// Denied means that this account may not read positions now: List is what was known before,
+	// perhaps nothing.
 	Denied bool
-	// Doubted means that Comeet has answered since, without most of List, and that this is not confirmed yet.
+	// Doubted means that Comeet has answered since, without most of List, and that this is not
+	// confirmed yet.
 	Doubted bool
 }
 
@@ -89,8 +96,8 @@ func (c *Catalogue) First(ctx context.Context) (Reading, error) {
 	return c.await(ctx, func(r Reading) bool { return r.Usable })
 }
 
-// ReadAfter waits for a reading that began after t, or until this account may not read. The first to ask brings it about, the others
-// wait for the same one. Errors: ErrUnavailable, the context's.
+// ReadAfter waits for a reading that began after t, or until this account may not read. The first
+// to ask brings it about, the others wait for the same one. Errors: ErrUnavailable, the context's.
 func (c *Catalogue) ReadAfter(ctx context.Context, t time.Time) (Reading, error) {
 	select {
 	case c.wanted <- struct{}{}:
@@ -99,15 +106,16 @@ func (c *Catalogue) ReadAfter(ctx context.Context, t time.Time) (Reading, error)
 	return c.await(ctx, func(r Reading) bool { return r.Usable && (r.Denied || r.Began.After(t)) })
 }
 
-// await gives up after the time that the next reading may take, so that an event does not block a worker that other events could use.
+// await gives up after the time that the next reading may take, so that an event does not block a
+// worker that other events could use.
 func (c *Catalogue) await(ctx context.Context, enough func(Reading) bool) (Reading, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.RequestTimeout+2*c.cfg.Interval/refreshShare, ErrUnavailable)
 	defer cancel()
 	return c.known.Await(ctx, enough)
 }
 
-// Run reads the positions until ctx ends, and returns nil then. A reading that failed is repeated soon, then ever later: after a short trouble nobody waits long for
-// the first one.
+// Run reads the positions until ctx ends, and returns nil then. A reading that failed is repeated
+// soon, then ever later: after a short trouble nobody waits long for the first one.
 func (c *Catalogue) Run(ctx context.Context) error {
 	pause := c.cfg.Interval / refreshShare
 	again := pause / 16
@@ -147,9 +155,10 @@ func (c *Catalogue) Run(ctx context.Context) error {
 	}
 }
 
-// refresh reads all pages. A listing that misses a page, or that may have lost a row between two, proves nothing about absence, so it
-// changes nothing: a missing position refuses candidates for good, and a missing namesake sends them to the wrong one. Nor does a
-// complete one that lacks most positions, until it is confirmed.
+// refresh reads all pages. A listing that misses a page, or that may have lost a row between two,
+// proves nothing about absence, so it changes nothing: a missing position refuses candidates for
+// good, and a missing namesake sends them to the wrong one. Nor does a complete one that lacks most
+// positions, until it is confirmed.
 func (c *Catalogue) refresh(ctx context.Context) error {
 	begun := c.cfg.Now()
 	key := func(p *comeet.Position) string { return p.UID }
@@ -176,8 +185,8 @@ func (c *Catalogue) refresh(ctx context.Context) error {
 	return nil
 }
 
-// doubt reports whether a reading is not to be believed yet. Matching goes on by what was known before. After a start that is what
-// an earlier process left in the bucket.
+// doubt reports whether a reading is not to be believed yet. Matching goes on by what was known
+// before. After a start that is what an earlier process left in the bucket.
 func (c *Catalogue) doubt(ctx context.Context, list []Position) (bool, error) {
 	known := c.Latest()
 	if !known.Usable {
@@ -218,7 +227,8 @@ func lacking(known, list []Position) []Position {
 	return slices.DeleteFunc(slices.Clone(known), func(p Position) bool { return listed[p.UID] })
 }
 
-// isMost reports whether more than half of the known positions are missing, or of those that are not closed: these take candidates.
+// isMost reports whether more than half of the known positions are missing, or of those that are
+// not closed: these take candidates.
 func isMost(missing, known []Position) bool {
 	usable := func(ps []Position) int {
 		n := 0
@@ -248,8 +258,8 @@ func positionOf(p *comeet.Position) Position {
 	return out
 }
 
-// useLastKnown matches by what is known from before while Comeet cannot be asked, or must not be. After a start that is
-// what an earlier process left in the bucket.
+// useLastKnown matches by what is known from before while Comeet cannot be asked, or must not be.
+// After a start that is what an earlier process left in the bucket.
 func (c *Catalogue) useLastKnown(ctx context.Context, denied bool) {
 	r := c.Latest()
 	if !r.Usable {

@@ -1,8 +1,9 @@
-// Package positions decides where a candidate goes: what the connector knows of an account's positions at Comeet, and the rule by
-// which an event's reference to one is matched. A dry run asks the same rule about what the connector has put on the bus.
+// Package positions decides where a candidate goes: what the connector knows of an account's
+// positions at Comeet, and the rule by which an event's reference to one is matched. A dry run asks
+// the same rule about what the connector has put on the bus.
 //
-// A Catalogue reads the positions from Comeet and writes them to the positions bucket; Read reads them there. The rule, Find and
-// Fallback, is pure.
+// A Catalogue reads the positions from Comeet and writes them to the positions bucket; Read reads
+// them there. The rule, Find and Fallback, is pure.
 package positions
 
 import (
@@ -15,7 +16,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// Position is what the connector keeps of a position, and what sourcing services read of it in the positions bucket.
+// Position is what the connector keeps of a position, and what sourcing services read of it in the
+// positions bucket.
 type Position struct {
 	UID        string `json:"uid"`
 	Name       string `json:"name"`
@@ -63,8 +65,9 @@ type Refusal struct {
 	Message string
 }
 
-// Find is the rule: exactly one open position must answer to the reference, else the refusal says why not. A status that is neither
-// closed nor on hold counts as open, since the set is Comeet's and open.
+// Find is the rule: exactly one open position must answer to the reference, else the refusal says
+// why not. A status that is neither closed nor on hold counts as open, since the set is Comeet's
+// and open.
 func Find(list []Position, ref events.Position) (Match, *Refusal) {
 	var open, held, closed []Position
 	meant := meaning(list, ref)
@@ -106,8 +109,9 @@ func Find(list []Position, ref events.Position) (Match, *Refusal) {
 		Message: "no position that Comeet shares with this integration has this " + string(by) + "; check it in Comeet, then replay"}
 }
 
-// Fallback gives a candidate whom Find refused the account's fallback position, by its uid, if that is open. A reference that fits
-// several positions is for its sender to mend. It returns the refusal if there is no fallback.
+// Fallback gives a candidate whom Find refused the account's fallback position, by its uid, if that
+// is open. A reference that fits several positions is for its sender to mend. It returns the
+// refusal if there is no fallback.
 func Fallback(list []Position, uid string, why *Refusal) (Match, *Refusal) {
 	if uid == "" || why.Reason == events.ReasonPositionAmbiguous {
 		return Match{}, why
@@ -122,8 +126,8 @@ func Fallback(list []Position, uid string, why *Refusal) (Match, *Refusal) {
 // reference tells whether a position is the one that is meant.
 type reference func(p Position) bool
 
-// meaning is how the positions of a list are compared with a reference. An id that is written exactly so goes before one that
-// differs in letter case.
+// meaning is how the positions of a list are compared with a reference. An id that is written
+// exactly so goes before one that differs in letter case.
 func meaning(list []Position, ref events.Position) reference {
 	switch {
 	case ref.UID != "":

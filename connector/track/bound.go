@@ -8,8 +8,8 @@ import (
 	"github.com/comeet-connector/comeet-connector/events"
 )
 
-// Bounds of what is taken over from Comeet into a status event. An event has the state twice, and must
-// stay below what the bus takes and what events.Decode reads, whatever Comeet writes.
+// Bounds of what is taken over from Comeet into a status event. An event has the state twice, and
+// must stay below what the bus takes and what events.Decode reads, whatever Comeet writes.
 const (
 	maxSteps       = 64       // of each list, the last ones
 	maxStepsBytes  = 32 << 10 // of each list, as JSON

@@ -30,8 +30,8 @@ func (d *damage) isNew(seq uint64) bool {
 	return true
 }
 
-// lastStatus is the candidate's last status. One that cannot be read is reported, and the last readable
-// one before it counts.
+// lastStatus is the candidate's last status. One that cannot be read is reported, and the last
+// readable one before it counts.
 func (t *Tracker) lastStatus(ctx context.Context, uid string) (ledger.Entry, error) {
 	last, err := t.cfg.Ledger.LastStatus(ctx, t.cfg.Account, uid)
 	if last.Unreadable != nil {

@@ -254,8 +254,8 @@ func (t *Tracker) fetch(ctx context.Context, uid string, p comeet.Priority) (r r
 	return r, false, fmt.Errorf("read candidate_uid %s: %w", uid, err)
 }
 
-// isOfOneCandidate reports whether reading a candidate, or what was published of it, failed in a way
-// that may be that candidate's own.
+// isOfOneCandidate reports whether reading a candidate, or what was published of it, failed in a
+// way that may be that candidate's own.
 func isOfOneCandidate(err error) bool {
 	if ledger.IsUnreadable(err) {
 		return true

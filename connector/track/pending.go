@@ -13,8 +13,8 @@ const (
 	// maxPending is how many candidates that it cannot read a poll may leave behind.
 	maxPending = 300
 	// goneAfter is after how many complete runs a candidate counts as deleted that a list calls so
-	// and whose address Comeet has nothing at. In effect that is 16: it is read after 8 runs and then
-	// after 16, see due.
+	// and whose address Comeet has nothing at. In effect that is 16: it is read after 8 runs and
+	// then after 16, see due.
 	goneAfter = 10
 )
 

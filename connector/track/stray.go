@@ -55,8 +55,8 @@ func (t *Tracker) noteStray(ctx context.Context, c *comeet.Candidate, created ti
 	return err
 }
 
-// checkStrays ends a complete run: it forgets those that have found their operation, and reports and
-// follows those that no longer can.
+// checkStrays ends a complete run: it forgets those that have found their operation, and reports
+// and follows those that no longer can.
 func (t *Tracker) checkStrays(ctx context.Context) error {
 	var left []stray
 	for i, s := range t.strays {

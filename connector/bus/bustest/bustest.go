@@ -1,5 +1,5 @@
-// Package bustest runs a real nats-server with JetStream inside the process, for tests and for the sandbox. Nothing that
-// ships in the sidecar may import it.
+// Package bustest runs a real nats-server with JetStream inside the process, for tests and for the
+// sandbox. Nothing that ships in the sidecar may import it.
 package bustest
 
 import (
@@ -16,18 +16,21 @@ import (
 type Options struct {
 	// Dir is where JetStream stores; required.
 	Dir string
-	// Port to listen on, on the loopback. 0 takes a free one, -1 listens nowhere: clients join in process.
+	// Port to listen on, on the loopback. 0 takes a free one, -1 listens nowhere: clients join in
+	// process.
 	Port int
-	// SyncAlways makes every write durable before it is acknowledged, as what we ship is configured to.
+	// SyncAlways makes every write durable before it is acknowledged, as what we ship is configured
+	// to.
 	SyncAlways bool
 	// MaxPayload is the largest message, in bytes. Defaults to the server's 1 MiB.
 	MaxPayload int32
-	// Configure changes the server's own options last, e.g. for users and their permissions. nil changes nothing.
+	// Configure changes the server's own options last, e.g. for users and their permissions. nil
+	// changes nothing.
 	Configure func(*server.Options)
 }
 
-// Server is one running server. It can be stopped and started again over the same data. Only InProcessConn may be called while
-// it is restarted.
+// Server is one running server. It can be stopped and started again over the same data. Only
+// InProcessConn may be called while it is restarted.
 type Server struct {
 	*server.Server
 	opts Options
@@ -41,7 +44,8 @@ func Start(o Options) (*Server, error) {
 	return s, s.start()
 }
 
-// Restart stops the server, if it still runs, and starts it again on the same port over the same data.
+// Restart stops the server, if it still runs, and starts it again on the same port over the same
+// data.
 func (s *Server) Restart() error {
 	s.Stop()
 	return s.start()

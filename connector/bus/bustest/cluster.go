@@ -32,8 +32,9 @@ type Member struct {
 	Peers []int
 }
 
-// StartMember runs one server of a cluster and waits until it takes connections. That may be when it has seen the others: start all
-// of them together. Clients are not told of the other members' addresses.
+// StartMember runs one server of a cluster and waits until it takes connections. That may be when
+// it has seen the others: start all of them together. Clients are not told of the other members'
+// addresses.
 func StartMember(m Member) (*Server, error) {
 	var routes []*url.URL
 	for _, p := range m.Peers {
@@ -52,8 +53,8 @@ func StartMember(m Member) (*Server, error) {
 	return s, s.start()
 }
 
-// StartCluster runs n servers, which store in folders of their own under o.Dir, and waits until they have chosen a leader. o.Port is
-// not used: each takes a free one.
+// StartCluster runs n servers, which store in folders of their own under o.Dir, and waits until
+// they have chosen a leader. o.Port is not used: each takes a free one.
 func StartCluster(n int, o Options) (*Cluster, error) {
 	ports, err := FreePorts(n)
 	if err != nil {
@@ -126,17 +127,19 @@ func (c *Cluster) Stop() {
 	}
 }
 
-// Ports of FreePorts lie below those that systems give to outgoing connections, else one of these could take a port before it is
-// listened on, or while its server is away.
+// Ports of FreePorts lie below those that systems give to outgoing connections, else one of these
+// could take a port before it is listened on, or while its server is away.
 const lowestPort, highestPort = 15_000, 32_000
 
-// ports counts those that were tried, from anywhere on: whoever was given one may not listen yet when the next one is looked for.
+// ports counts those that were tried, from anywhere on: whoever was given one may not listen yet
+// when the next one is looked for.
 var ports = struct {
 	sync.Mutex
 	tried int
 }{tried: rand.IntN(highestPort - lowestPort)}
 
-// FreePorts finds ports that nobody listens on: every member must know all of them before any listens.
+// FreePorts finds ports that nobody listens on: every member must know all of them before any
+// listens.
 func FreePorts(n int) ([]int, error) {
 	ports.Lock()
 	defer ports.Unlock()

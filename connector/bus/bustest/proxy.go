@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Proxy stands between clients and a server. It can swallow what the server says, so that writes are stored and their
-// acknowledgements lost, hold it up, hold back what clients say, as a network does that was away for a while, and break connections.
+// Proxy stands between clients and a server. It can swallow what the server says, so that writes
+// are stored and their acknowledgements lost, hold it up, hold back what clients say, as a network
+// does that was away for a while, and break connections.
 type Proxy struct {
 	l    net.Listener
 	mute atomic.Bool
@@ -57,7 +58,8 @@ func (p *Proxy) join(client net.Conn, server string) {
 // URL is where clients connect.
 func (p *Proxy) URL() string { return "nats://" + p.l.Addr().String() }
 
-// Mute swallows what the server says, or no longer does. What was swallowed is lost: Cut before the client is to understand again.
+// Mute swallows what the server says, or no longer does. What was swallowed is lost: Cut before the
+// client is to understand again.
 func (p *Proxy) Mute(on bool) { p.mute.Store(on) }
 
 // Delay holds up each piece of what the server says.

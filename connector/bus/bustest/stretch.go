@@ -26,7 +26,8 @@ var stretchBy = sync.OnceValue(func() float64 {
 	return by
 })
 
-// Stretch is how long a test may wait for what takes d on an idle machine: d times the factor that StretchEnv names, by default
-// StretchDefault. Every deadline of a test goes through it, and so does every time-out of the program under test that the test
-// scales down. It panics if the factor is not a number above 0.
+// Stretch is how long a test may wait for what takes d on an idle machine: d times the factor that
+// StretchEnv names, by default StretchDefault. Every deadline of a test goes through it, and so
+// does every time-out of the program under test that the test scales down. It panics if the factor
+// is not a number above 0.
 func Stretch(d time.Duration) time.Duration { return time.Duration(float64(d) * stretchBy()) }
