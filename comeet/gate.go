@@ -19,9 +19,9 @@ type GateConfig struct {
 	// that has not ended by then counts as lost. Any request counts as lost after ten times as
 	// long. Defaults to [DefaultTimeout].
 	RequestTimeout time.Duration
-	// HoldBack is how long something between the client and Comeet, such as a forward proxy, may
-	// hold back a request that got no usable answer. Such a request counts as sent when that time
-	// is over. Defaults to none.
+	// HoldBack is how long a request that got no usable answer may still be under way after its end:
+	// in the network, in a server that is busy, or held back by a forward proxy. It counts as sent
+	// when that time is over. Defaults to none.
 	HoldBack time.Duration
 	// ProbeTimeout bounds one probe. It also bounds how long a caller may hold the trial after it
 	// unused while others wait. Defaults to [ProbeTimeout].

@@ -92,7 +92,7 @@ func (c *Connector) newClient(a Account) (*comeet.Client, error) {
 	}
 	log := c.log.With().Str("account", a.Name).Logger()
 	gate := comeet.NewGate(comeet.GateConfig{
-		HoldBack: c.cfg.ProxyHold,
+		HoldBack: c.cfg.settleDelay(),
 		Limit:    a.RateLimit, RequestTimeout: c.cfg.RequestTimeout, DeniedMin: c.cfg.DeniedRetry, DeniedMax: 15 * c.cfg.DeniedRetry, OnChange: tellGate(log),
 	})
 	opts := []comeet.Option{
