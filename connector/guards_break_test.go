@@ -84,6 +84,8 @@ func build(t *testing.T, g guard, m mark) brokenTests {
 var (
 	failed     = regexp.MustCompile(`--- FAIL: \S+`)
 	failedSeed = regexp.MustCompile(`--- FAIL: TestCampaign/seed=(\d+)`)
+	// complaint is what a test says of why it fails.
+	complaint = regexp.MustCompile(`\S+_test\.go:\d+: .{0,300}`)
 )
 
 func (b brokenTests) mustFail(t *testing.T, test string) {
@@ -92,7 +94,7 @@ func (b brokenTests) mustFail(t *testing.T, test string) {
 	if err == nil {
 		t.Fatalf("%s did not notice", test)
 	}
-	t.Logf("noticed by %s", cmp.Or(string(failed.Find(out)), err.Error()))
+	t.Logf("noticed by %s: %s", cmp.Or(string(failed.Find(out)), err.Error()), complaint.Find(out))
 }
 
 // mustFailASeed tries the seed that is known to notice first, and others in batches.
@@ -118,11 +120,11 @@ func (b brokenTests) failsASeed(t *testing.T, from, n uint64) bool {
 	if err == nil {
 		return false
 	}
-	m := failedSeed.FindSubmatch(out)
+	m := failedSeed.FindSubmatchIndex(out)
 	if m == nil {
 		t.Fatalf("the campaign without the guard ended by itself: %v\n%s", err, out[max(0, len(out)-4000):])
 	}
-	t.Logf("noticed by seed %s", m[1])
+	t.Logf("noticed by seed %s: %s", out[m[2]:m[3]], complaint.Find(out[m[1]:]))
 	return true
 }
 
