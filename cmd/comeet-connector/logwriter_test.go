@@ -77,6 +77,6 @@ func TestLogStuckAtTheEnd(t *testing.T) {
 		t.Error("written without a reader")
 	default:
 	}
-	reader.Close()
+	_ = reader.Close()
 	<-w.done
 }
