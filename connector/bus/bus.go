@@ -230,8 +230,12 @@ func (b *Bus) Now() time.Time {
 	return l.at(time.Now())
 }
 
-// clockLook is what the server's clock said at a moment of our monotonic one.
-type clockLook struct{ server, here time.Time }
+// clockLook is what the server's clock said at a moment of our monotonic one, and by how much that
+// may be off: the server may have said it at any moment of the look.
+type clockLook struct {
+	server, here time.Time
+	off          time.Duration
+}
 
 func (l *clockLook) at(here time.Time) time.Time { return l.server.Add(here.Sub(l.here)) }
 
@@ -243,10 +247,11 @@ const slowLook = time.Second
 // only if there is none yet, or if it proves the last one wrong.
 func (b *Bus) sawClock(server, before, after time.Time) {
 	took := after.Sub(before)
-	if l := b.clock.Load(); l != nil && took > slowLook && !server.Before(l.at(before)) && !server.After(l.at(after)) {
+	if l := b.clock.Load(); l != nil && took > slowLook &&
+		!server.Before(l.at(before).Add(-l.off)) && !server.After(l.at(after).Add(l.off)) {
 		return
 	}
-	b.clock.Store(&clockLook{server, before.Add(took / 2)})
+	b.clock.Store(&clockLook{server, before.Add(took / 2), took / 2})
 }
 
 // StreamState is what a look at a stream tells.
