@@ -318,7 +318,7 @@ func (w *world) store(name string, data []byte) string {
 		sum := sha256.Sum256(data)
 		name = hex.EncodeToString(sum[:])
 	}
-	if _, err := store.Put(w.Context(), jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: bus.ChunkBytes}}, bytes.NewReader(data)); err != nil {
+	if _, err := store.PutBytes(w.Context(), name, data); err != nil {
 		w.Fatal(err)
 	}
 	return name

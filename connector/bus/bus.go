@@ -213,9 +213,6 @@ func (b *Bus) Close() { b.nc.Close() }
 // Connected reports whether the connection stands right now.
 func (b *Bus) Connected() bool { return b.nc.IsConnected() }
 
-// MaxPayload is the server's limit for one message with its headers, in bytes.
-func (b *Bus) MaxPayload() int64 { return b.nc.MaxPayload() }
-
 // Clustered reports whether the server that we are connected to is part of a cluster.
 func (b *Bus) Clustered() bool { return b.nc.ConnectedClusterName() != "" }
 

@@ -70,11 +70,15 @@ func TestEraseObject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mark := []byte("a mark that only this object has")
-	if err := o.PutAbsent(soon(t), "one", append(bytes.Repeat(mark, 40_000), someBytes(10)...)); err != nil {
+	store, err := library(t, s.ClientURL()).ObjectStore(soon(t), bus.FilesStore)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.PutAbsent(soon(t), "other", []byte("other")); err != nil {
+	mark := []byte("a mark that only this object has")
+	if _, err := store.PutBytes(soon(t), "one", append(bytes.Repeat(mark, 40_000), someBytes(10)...)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.PutBytes(soon(t), "other", []byte("other")); err != nil {
 		t.Fatal(err)
 	}
 	if !onDisk(t, dir, mark) {
@@ -87,10 +91,6 @@ func TestEraseObject(t *testing.T) {
 	}
 	if onDisk(t, dir, mark) {
 		t.Error("the object's bytes are still on the disk")
-	}
-	store, err := library(t, s.ClientURL()).ObjectStore(soon(t), bus.FilesStore)
-	if err != nil {
-		t.Fatal(err)
 	}
 	left, err := store.List(soon(t), jetstream.ListObjectsShowDeleted())
 	if err != nil || len(left) != 1 || left[0].Name != "other" {

@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +66,7 @@ func (o *Objects) Get(ctx context.Context, name string, limit int64) ([]byte, er
 		}
 		data, err = o.chunks(ctx, info)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return o.missing(ctx, info, "some")
+			return o.missing(ctx, info)
 		}
 		return err
 	})
@@ -148,52 +147,12 @@ func (o *Objects) info(ctx context.Context, name string) (*jetstream.ObjectInfo,
 	return info, nil
 }
 
-// whole makes sure that no chunk is missing.
-func (o *Objects) whole(ctx context.Context, info *jetstream.ObjectInfo) error {
-	s, err := o.bus.js.Stream(ctx, "OBJ_"+o.name)
-	if err != nil {
-		return err
-	}
-	state, err := s.Info(ctx, jetstream.WithSubjectFilter(o.chunkSubject(info)))
-	if err != nil {
-		return err
-	}
-	have := state.State.Subjects[o.chunkSubject(info)]
-	if have >= uint64(info.Chunks) {
-		return nil
-	}
-	return o.missing(ctx, info, fmt.Sprint(uint64(info.Chunks)-have))
-}
-
 // missing is why chunks are not there: the object was stored anew meanwhile, or lost them.
-func (o *Objects) missing(ctx context.Context, info *jetstream.ObjectInfo, n string) error {
+func (o *Objects) missing(ctx context.Context, info *jetstream.ObjectInfo) error {
 	if now, err := o.info(ctx, info.Name); err != nil {
 		return err
 	} else if now.NUID != info.NUID {
 		return errAgain
 	}
-	return fmt.Errorf("%w: %s of its %d chunks are missing; store it anew", ErrNotFound, n, info.Chunks)
+	return fmt.Errorf("%w: some of its %d chunks are missing; store it again", ErrNotFound, info.Chunks)
 }
-
-// PutAbsent stores an object unless its name is taken: a second put under one name breaks those who
-// are reading it. An object of which chunks are missing is stored anew.
-func (o *Objects) PutAbsent(ctx context.Context, name string, data []byte) error {
-	err := o.bus.tryWithin(ctx, attemptTimeout+time.Duration(len(data)/objectRate)*time.Second, func(ctx context.Context) error {
-		info, err := o.info(ctx, name)
-		if err == nil {
-			err = o.whole(ctx, info)
-		}
-		if !errors.Is(err, jetstream.ErrObjectNotFound) && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		_, err = o.os.Put(ctx, jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: ChunkBytes}}, bytes.NewReader(data))
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("store an object: %w", err)
-	}
-	return nil
-}
-
-// ChunkBytes is the size of an object's chunks: half of the server's default max_payload.
-const ChunkBytes = 512 << 10
