@@ -156,6 +156,7 @@ func (s *submission) step(at state, permit *comeet.Permit) (next state, done boo
 	case last.Erased():
 		return at, true, s.finishErased(at.firstStatusUID) // guard: erased-is-not-submitted
 	case last.Accepted() != nil && s.isOutcome(last):
+		permit.Release() // what is left to do are look-ups, which take permits of their own
 		return at, true, s.finishAgain(last)
 	case last.Accepted() != nil:
 		return at, true, s.finishDuplicate(last.Accepted())
